@@ -1,0 +1,37 @@
+//! libcontainer turns an OCI bundle into a container.
+//!
+//! Two ideas carry it. **Plan, then act**: [`plan`] makes every decision from the spec and facts about the host, as
+//! plain data; the `apply` modules carry plans out. **Descriptors, not paths**: whatever a container could redirect is
+//! opened once, checked on the descriptor and used through it.
+//!
+//! The layers, from the bottom; imports only go down, and domains never import each other:
+//!
+//! | layer | modules |
+//! |---|---|
+//! | L5 lifecycle | [`container`] |
+//! | L4 processes | [`process`] |
+//! | L3 the whole plan | [`plan`] |
+//! | L2 domains | [`namespaces`], [`rootfs`], [`cgroups`], [`seccomp`], [`capabilities`], [`attributes`], [`sysctl`], [`hooks`], [`terminal`] |
+//! | L1 basics | [`host`], [`paths`], [`error`], [`spec`] |
+//! | L0 system calls | `sys`, the only `unsafe` |
+
+pub mod attributes;
+pub mod capabilities;
+pub mod cgroups;
+pub mod container;
+pub mod error;
+pub mod hooks;
+pub mod host;
+pub mod namespaces;
+pub mod paths;
+pub mod plan;
+pub mod process;
+pub mod rootfs;
+pub mod seccomp;
+pub mod spec;
+pub mod sysctl;
+pub mod terminal;
+
+mod sys;
+
+pub use error::{Error, Result};

@@ -1,0 +1,206 @@
+//! config.json as the OCI runtime-spec 1.3.0 defines it for Linux, and loading it.
+//!
+//! These are our own types because the runtime must accept whatever the spec permits and name the field where it does
+//! not (docs/dependencies.md has the comparison with the oci-spec crate). Fields that nobody knows are ignored, as the
+//! spec's "Extensibility" demands; values are checked by the planners, which can say what would be right.
+
+mod cgroup;
+mod linux;
+mod process;
+mod seccomp;
+
+pub use cgroup::*;
+pub use linux::*;
+pub use process::*;
+pub use seccomp::*;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::error::{Error, Kind, Phase, Result, SysContext};
+
+/// The version of the runtime-spec that this runtime implements.
+pub const VERSION: &str = "1.3.0";
+
+/// The file in a bundle that this module reads.
+pub const CONFIG: &str = "config.json";
+
+/// The whole of config.json (config.md).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Spec {
+    pub oci_version: String,
+    pub root: Option<Root>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub mounts: Vec<Mount>,
+    pub process: Option<Process>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub hostname: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub domainname: String,
+    pub hooks: Option<Hooks>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub annotations: BTreeMap<String, String>,
+    pub linux: Option<Linux>,
+}
+
+/// config.md "Root".
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Root {
+    pub path: String,
+    pub readonly: bool,
+}
+
+/// config.md "Mounts".
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Mount {
+    pub destination: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub source: String,
+    #[serde(rename = "type", deserialize_with = "null_as_default")]
+    pub kind: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub options: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub uid_mappings: Vec<IdMapping>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub gid_mappings: Vec<IdMapping>,
+}
+
+/// config.md "POSIX-platform Hooks": six lists, each run at its point of the lifecycle.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct Hooks {
+    #[serde(deserialize_with = "null_as_default")]
+    pub prestart: Vec<Hook>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub create_runtime: Vec<Hook>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub create_container: Vec<Hook>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub start_container: Vec<Hook>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub poststart: Vec<Hook>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub poststop: Vec<Hook>,
+}
+
+/// One hook.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Hook {
+    pub path: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub args: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub env: Vec<String>,
+    /// In seconds.
+    pub timeout: Option<i64>,
+}
+
+/// A range of user or group ids (config-linux.md "User namespace mappings").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct IdMapping {
+    #[serde(rename = "containerID")]
+    pub container_id: u32,
+    #[serde(rename = "hostID")]
+    pub host_id: u32,
+    pub size: u32,
+}
+
+impl Spec {
+    /// Parses the bytes of a config.json; `path` is for the message.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] with the line and column of what cannot be parsed, or for an `ociVersion` that this runtime
+    /// does not speak.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Spec> {
+        let spec: Spec = serde_json::from_slice(bytes)
+            .map_err(|error| Error::invalid(path.display(), error).during(Phase::LoadSpec))?;
+        check_version(&spec.oci_version).map_err(|error| error.within(path.display()).during(Phase::LoadSpec))?;
+        Ok(spec)
+    }
+
+    /// Reads a bundle's config.json; gives its bytes as well, since the state store keeps them.
+    ///
+    /// # Errors
+    /// Those of [`Spec::parse`]; [`Kind::NotFound`] if the file does not exist.
+    pub fn load(bundle: &Path) -> Result<(Spec, Vec<u8>)> {
+        let path = bundle.join(CONFIG);
+        let bytes = std::fs::read(&path).sys("open", path.display()).map_err(|error| {
+            let missing = error.errno() == Some(rustix::io::Errno::NOENT);
+            let error = error.during(Phase::LoadSpec);
+            if missing {
+                error.of_kind(Kind::NotFound).remedy("name the bundle with --bundle; `creel spec` writes a config.json")
+            } else {
+                error
+            }
+        })?;
+        Ok((Self::parse(&bytes, &path)?, bytes))
+    }
+}
+
+/// The spec follows SemVer: 1.x up to ours is fully known; a later 1.x adds fields only, which are ignored as runc does.
+fn check_version(version: &str) -> Result<()> {
+    let mut numbers = version.split(['-', '+']).next().unwrap_or_default().split('.');
+    let mut number = || numbers.next().and_then(|digits| digits.parse::<u64>().ok());
+    match (number(), number(), number(), numbers.next()) {
+        (Some(1), Some(_), Some(_), None) => Ok(()),
+        (Some(major), Some(_), Some(_), None) => {
+            let why = format!("version {version} (major {major}) of the runtime-spec is not supported");
+            Err(Error::invalid("ociVersion", why).remedy(format!("use 1.0.0 to {VERSION}")))
+        }
+        _ => Err(Error::invalid("ociVersion", format!("\"{version}\" is not a version like {VERSION}"))),
+    }
+}
+
+/// Engines written in Go print an empty list as `null`.
+pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Spec> {
+        Spec::parse(json.as_bytes(), Path::new("config.json"))
+    }
+
+    #[test]
+    fn bad_json_is_told_with_line_and_column() {
+        let error = parse("{\n  \"ociVersion\": 1\n}").expect_err("a number is no version").to_string();
+        assert!(error.contains("line 2 column 17"), "{error}");
+    }
+
+    #[test]
+    fn only_versions_of_the_first_major_are_accepted() {
+        for version in ["1.0.0", "1.0.2-dev", "1.3.0", "1.9.1+x"] {
+            parse(&format!("{{\"ociVersion\":\"{version}\"}}")).expect(version);
+        }
+        for version in ["", "2.0.0", "0.9.0", "1.0", "one", "1.0.0.0"] {
+            let error = parse(&format!("{{\"ociVersion\":\"{version}\"}}")).expect_err(version);
+            assert_eq!(error.kind(), Kind::Invalid);
+        }
+    }
+
+    #[test]
+    fn null_lists_and_unknown_fields_are_accepted() {
+        let spec = parse(r#"{"ociVersion":"1.0.2","mounts":null,"process":{"args":null,"cwd":"/"},"new":{}}"#);
+        assert!(spec.expect("valid").mounts.is_empty());
+    }
+}

@@ -1,0 +1,108 @@
+//! config.md "Process".
+#![allow(missing_docs)] // the names are the spec's own
+
+use serde::{Deserialize, Serialize};
+
+use super::null_as_default;
+
+/// What to execute, as whom and with which limits.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Process {
+    pub terminal: bool,
+    pub console_size: Option<ConsoleSize>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub user: User,
+    #[serde(deserialize_with = "null_as_default")]
+    pub args: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub env: Vec<String>,
+    pub cwd: String,
+    pub capabilities: Option<Capabilities>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub rlimits: Vec<Rlimit>,
+    pub no_new_privileges: bool,
+    #[serde(deserialize_with = "null_as_default")]
+    pub apparmor_profile: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub selinux_label: String,
+    pub oom_score_adj: Option<i32>,
+    pub scheduler: Option<Scheduler>,
+    pub io_priority: Option<IoPriority>,
+    #[serde(rename = "execCPUAffinity")]
+    pub exec_cpu_affinity: Option<CpuAffinity>,
+}
+
+/// In characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConsoleSize {
+    pub height: u16,
+    pub width: u16,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
+    pub umask: Option<u32>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub additional_gids: Vec<u32>,
+}
+
+/// Five sets of names such as `CAP_KILL` (capabilities(7)).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Capabilities {
+    #[serde(deserialize_with = "null_as_default")]
+    pub bounding: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub effective: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub inheritable: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub permitted: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub ambient: Vec<String>,
+}
+
+/// `type` is a name such as `RLIMIT_NOFILE` (getrlimit(2)).
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Rlimit {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub soft: u64,
+    pub hard: u64,
+}
+
+/// sched_setattr(2).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Scheduler {
+    pub policy: String,
+    pub nice: i32,
+    pub priority: i32,
+    #[serde(deserialize_with = "null_as_default")]
+    pub flags: Vec<String>,
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+}
+
+/// ioprio_set(2).
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct IoPriority {
+    pub class: String,
+    #[serde(default)]
+    pub priority: i32,
+}
+
+/// CPU lists such as `0-3,7`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct CpuAffinity {
+    pub initial: String,
+    #[serde(rename = "final")]
+    pub last: String,
+}

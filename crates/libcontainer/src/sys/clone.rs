@@ -1,0 +1,53 @@
+//! clone3(2): new processes, born in their cgroup and held by a pidfd.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use super::check;
+
+/// What the new process is to be born with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CloneArgs<'a> {
+    /// `CLONE_NEW*` flags.
+    pub namespaces: u64,
+    /// Make the caller's parent its parent (`CLONE_PARENT`); its exit is then the caller's parent's to collect.
+    pub sibling: bool,
+    /// A cgroup v2 directory to be born in (`CLONE_INTO_CGROUP`, since Linux 5.7).
+    pub cgroup: Option<BorrowedFd<'a>>,
+}
+
+/// Which side of the clone the caller finds itself on.
+#[derive(Debug)]
+pub enum Cloned {
+    /// In the new process.
+    Child,
+    /// In the old one: the new process's pid, as the caller's PID namespace numbers it, and its pidfd (close-on-exec).
+    Parent(Pid, OwnedFd),
+}
+
+/// Makes a new process that is a copy of this one, as fork(2) does.
+///
+/// # Safety
+/// The caller must be single-threaded: in the copy, locks that other threads held (the allocator's among them) would
+/// stay locked for ever.
+pub unsafe fn clone3(args: CloneArgs<'_>) -> Result<Cloned, Errno> {
+    let mut pidfd: RawFd = -1;
+    let parent = if args.sibling { libc::CLONE_PARENT as u64 } else { 0 };
+    let into_cgroup = if args.cgroup.is_some() { libc::CLONE_INTO_CGROUP as u64 } else { 0 };
+    // SAFETY: clone_args is a plain C struct for which all zeroes is a valid value.
+    let mut raw: libc::clone_args = unsafe { std::mem::zeroed() };
+    raw.flags = args.namespaces | parent | into_cgroup | libc::CLONE_PIDFD as u64;
+    raw.pidfd = &raw mut pidfd as u64;
+    // With CLONE_PARENT the signal is the caller's own; the kernel wants 0 here.
+    raw.exit_signal = if args.sibling { 0 } else { libc::SIGCHLD as u64 };
+    raw.cgroup = args.cgroup.map_or(0, |fd| fd.as_raw_fd() as u64);
+    // SAFETY: no stack and no CLONE_VM, so the child runs on a copy of this stack; `raw` outlives the call.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) })?;
+    match Pid::from_raw(pid as i32) {
+        None => Ok(Cloned::Child),
+        // SAFETY: the kernel has just made this descriptor for us.
+        Some(pid) => Ok(Cloned::Parent(pid, unsafe { OwnedFd::from_raw_fd(pidfd) })),
+    }
+}

@@ -1,0 +1,1 @@
+//! The mount system calls that rustix does not wrap.

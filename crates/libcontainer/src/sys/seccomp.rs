@@ -1,0 +1,24 @@
+//! seccomp(2): loading a filter.
+
+use rustix::io::Errno;
+
+use super::check;
+
+/// One instruction of classic BPF, as `struct sock_filter` lays it out (8 bytes, native byte order).
+pub const INSTRUCTION_SIZE: usize = size_of::<libc::sock_filter>();
+
+/// Puts a filter (a sequence of `struct sock_filter`) over this thread for good; `flags` are `SECCOMP_FILTER_FLAG_*`.
+///
+/// Needs no_new_privs or CAP_SYS_ADMIN.
+pub fn load_filter(program: &[u8], flags: u64) -> Result<(), Errno> {
+    let count = program.len() / INSTRUCTION_SIZE;
+    if count == 0 || program.len() % INSTRUCTION_SIZE != 0 {
+        return Err(Errno::INVAL);
+    }
+    let length = u16::try_from(count).map_err(|_| Errno::INVAL)?;
+    // The kernel copies the program as bytes, so its alignment does not matter to it.
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
+    // SAFETY: `program` points to `length` instructions that outlive the call; the kernel only reads them.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) })
+        .map(drop)
+}

@@ -1,0 +1,52 @@
+//! Signal masks, dispositions and signalfd(2).
+
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use super::check;
+
+/// The signals that the kernel and the C library know: 1 to 64.
+const LAST_SIGNAL: libc::c_int = 64;
+
+/// Blocks every signal for this thread, so that they can be read from a [`signalfd`].
+pub fn block_all() -> Result<(), Errno> {
+    set_mask(u64::MAX)
+}
+
+/// Unblocks every signal, as a new program expects it.
+pub fn unblock_all() -> Result<(), Errno> {
+    set_mask(0)
+}
+
+fn set_mask(mask: u64) -> Result<(), Errno> {
+    // SAFETY: the kernel reads 8 bytes, which is what `mask` has; no old mask is asked for.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const mask,
+            std::ptr::null_mut::<u64>(),
+            size_of::<u64>(),
+        )
+    })
+    .map(drop)
+}
+
+/// Gives every signal its default action; what the runtime ignored (SIGPIPE among them) the payload must not inherit.
+pub fn reset_dispositions() {
+    for signal in 1..=LAST_SIGNAL {
+        // SAFETY: SIG_DFL installs no handler. SIGKILL, SIGSTOP and the C library's own signals refuse, which is right.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// A descriptor that is readable when any blocked signal is pending; close-on-exec and non-blocking.
+pub fn signalfd() -> Result<OwnedFd, Errno> {
+    let mask = u64::MAX;
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the kernel reads 8 bytes of `mask`.
+    let fd = check(unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const mask, size_of::<u64>(), flags) })?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}

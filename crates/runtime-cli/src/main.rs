@@ -1,0 +1,3 @@
+//! creel: an OCI runtime on the command line of runc.
+
+fn main() {}
