@@ -33,5 +33,7 @@ pub mod sysctl;
 pub mod terminal;
 
 mod sys;
+#[cfg(test)]
+mod testing;
 
 pub use error::{Error, Result};

@@ -1,0 +1,30 @@
+//! Helpers for tests on the real kernel: each body runs in a thread of its own, so that the mount namespace, the
+//! seccomp filter or the capabilities that it changes end with it.
+
+use crate::sys::namespace::unshare;
+
+/// Whether this process may make namespaces and mounts; says so if not, since a skipped test must be seen.
+pub(crate) fn is_root(test: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        println!("skipped: {test} needs root");
+    }
+    root
+}
+
+/// Runs `body` in a thread that is thrown away.
+pub(crate) fn in_own_thread(body: impl FnOnce() + Send + 'static) {
+    if let Err(panic) = std::thread::spawn(body).join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Runs `body` in a thread with a mount namespace of its own, in which no mount propagates to the host.
+pub(crate) fn in_private_mounts(body: impl FnOnce() + Send + 'static) {
+    in_own_thread(move || {
+        unshare(libc::CLONE_NEWNS as u64).expect("unshare(CLONE_NEWNS)");
+        let private = rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", private).expect("make / private");
+        body();
+    });
+}
