@@ -166,6 +166,11 @@ impl Error {
         self.0.kind
     }
 
+    /// The system call that failed, if one did.
+    pub fn syscall(&self) -> Option<&str> {
+        self.0.syscall.as_deref()
+    }
+
     /// The error number, where a system call failed.
     pub fn errno(&self) -> Option<Errno> {
         self.0.errno.map(Errno::from_raw_os_error)

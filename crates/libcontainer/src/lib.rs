@@ -11,7 +11,7 @@
 //! | L5 lifecycle | [`container`] |
 //! | L4 processes | [`process`] |
 //! | L3 the whole plan | [`plan`] |
-//! | L2 domains | [`namespaces`], [`rootfs`], [`cgroups`], [`seccomp`], [`capabilities`], [`attributes`], [`sysctl`], [`hooks`], [`terminal`] |
+//! | L2 domains | [`namespaces`], [`rootfs`], [`cgroups`], [`seccomp`], [`capabilities`], [`lsm`], [`attributes`], [`sysctl`], [`hooks`], [`terminal`] |
 //! | L1 basics | [`host`], [`paths`], [`error`], [`spec`] |
 //! | L0 system calls | `sys`, the only `unsafe` |
 
@@ -22,6 +22,7 @@ pub mod container;
 pub mod error;
 pub mod hooks;
 pub mod host;
+pub mod lsm;
 pub mod namespaces;
 pub mod paths;
 pub mod plan;

@@ -1,1 +1,219 @@
-//! (plan)
+//! The whole plan of a container: every domain's plan, put together and checked against each other.
+//!
+//! Pure: the same spec, request and host facts give the same plan, which can be printed, compared and kept as a golden
+//! file. What acts on the kernel carries it out and decides nothing.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::attributes::{self, AttributesPlan};
+use crate::capabilities::{self, CapabilityPlan};
+use crate::cgroups::{self, CgroupPlan};
+use crate::error::{During, Error, Phase, Result};
+use crate::hooks::{self, HooksPlan};
+use crate::host::HostFacts;
+use crate::lsm::{self, LsmPlan};
+use crate::namespaces::{self, Kind, NamespacesPlan};
+use crate::rootfs::{self, RootfsInput, RootfsPlan};
+use crate::seccomp::{self, SeccompPlan};
+use crate::spec::{Linux, Process, Spec};
+use crate::sysctl::{self, Owned, SysctlPlan};
+use crate::terminal::TerminalPlan;
+
+/// What the caller asks for besides the spec.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The container's id.
+    pub id: String,
+    /// The bundle's directory, absolute.
+    pub bundle: PathBuf,
+    /// Use MS_MOVE and chroot instead of pivot_root.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// `cgroupsPath` is for systemd.
+    pub systemd_cgroup: bool,
+    /// How many descriptors from 3 on the payload inherits.
+    pub passed_fds: u32,
+}
+
+/// All that is done to make a container.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)] // each is documented in its domain
+pub struct Plan {
+    pub namespaces: NamespacesPlan,
+    pub cgroup: CgroupPlan,
+    pub rootfs: RootfsPlan,
+    pub sysctl: SysctlPlan,
+    pub hooks: HooksPlan,
+    /// Empty: left alone.
+    pub hostname: String,
+    /// Empty: left alone.
+    pub domainname: String,
+    pub process: ProcessPlan,
+    /// What is wrong with the spec without being an error, for the log.
+    pub warnings: Vec<String>,
+}
+
+/// All that is done to turn a process in the container's namespaces into its payload; init and exec alike.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct ProcessPlan {
+    pub args: Vec<String>,
+    /// `NAME=value`, each name once; HOME and nothing else is added in the container if it is missing.
+    pub env: Vec<String>,
+    pub cwd: PathBuf,
+    pub attributes: AttributesPlan,
+    pub capabilities: CapabilityPlan,
+    pub no_new_privileges: bool,
+    pub seccomp: Option<SeccompPlan>,
+    pub lsm: LsmPlan,
+    pub terminal: Option<TerminalPlan>,
+    /// The name of a session keyring to join.
+    pub keyring: Option<String>,
+    /// How many descriptors from 3 on the payload inherits.
+    pub passed_fds: u32,
+}
+
+/// Plans a container.
+///
+/// # Errors
+/// The first field that is wrong, contradicts another, or asks for what this version cannot do.
+pub fn plan(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<Plan> {
+    plan_container(spec, request, facts).during(Phase::Plan)
+}
+
+fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<Plan> {
+    let none = Linux::default();
+    let linux = spec.linux.as_ref().unwrap_or(&none);
+    let process = spec.process.as_ref().ok_or_else(|| Error::invalid("process", "it is missing"))?;
+    refuse_unsupported(process, linux)?;
+    let namespaces = namespaces::plan(&linux.namespaces)?;
+    check_names(spec, &namespaces)?;
+    let cgroup = cgroups::plan(linux, &request.id, request.systemd_cgroup, &facts.cgroups)?;
+    let rootfs = rootfs::plan(&RootfsInput {
+        spec,
+        bundle: &request.bundle,
+        no_pivot: request.no_pivot,
+        own_mount_namespace: namespaces.has(Kind::Mount),
+        cgroup_namespace: namespaces.has(Kind::Cgroup),
+        terminal: process.terminal,
+        cgroups: &facts.cgroups,
+        cgroup_dirs: cgroup.location().dirs(),
+    })?;
+    let owned = Owned {
+        ipc: namespaces.has(Kind::Ipc),
+        network: namespaces.has(Kind::Network),
+        uts: namespaces.has(Kind::Uts),
+        user: false,
+    };
+    let hooks = spec.hooks.as_ref().map(hooks::plan).transpose()?.unwrap_or_default();
+    let process = plan_process(process, spec, request, facts, true)?;
+    Ok(Plan {
+        sysctl: sysctl::plan(&linux.sysctl, owned, &spec.hostname, &spec.domainname)?,
+        namespaces,
+        cgroup,
+        rootfs,
+        hooks,
+        hostname: spec.hostname.clone(),
+        domainname: spec.domainname.clone(),
+        warnings: process.capabilities.warnings.clone(),
+        process,
+    })
+}
+
+/// Plans a process that is executed in a container whose spec is `spec`.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_exec(process: &Process, spec: &Spec, request: &Request, facts: &HostFacts) -> Result<ProcessPlan> {
+    plan_process(process, spec, request, facts, false).during(Phase::Plan)
+}
+
+fn plan_process(process: &Process, spec: &Spec, request: &Request, facts: &HostFacts, init: bool) -> Result<ProcessPlan> {
+    if process.args.first().is_none_or(String::is_empty) {
+        return Err(Error::invalid("process.args", "it must name an executable"));
+    }
+    if !Path::new(&process.cwd).is_absolute() {
+        return Err(Error::invalid("process.cwd", format!("\"{}\" is not an absolute path", process.cwd)));
+    }
+    check_strings("process.args", &process.args)?;
+    let seccomp = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    let mut attributes = attributes::plan(process)?;
+    let configured = spec.process.as_ref();
+    // A process that joins is killed no later and no sooner than the container's own, as in runc.
+    attributes.oom_score_adj = attributes.oom_score_adj.or(configured.and_then(|process| process.oom_score_adj));
+    Ok(ProcessPlan {
+        args: process.args.clone(),
+        env: environment(&process.env)?,
+        cwd: PathBuf::from(&process.cwd),
+        attributes,
+        capabilities: capabilities::plan(process.capabilities.as_ref(), facts.last_capability),
+        no_new_privileges: process.no_new_privileges,
+        seccomp: seccomp.map(seccomp::plan).transpose()?,
+        lsm: lsm::plan(&process.apparmor_profile, &process.selinux_label, facts.apparmor, facts.selinux)?,
+        terminal: process.terminal.then_some(TerminalPlan { size: process.console_size, console: init }),
+        keyring: (!request.no_new_keyring).then(|| format!("_ses.{}", request.id)),
+        passed_fds: request.passed_fds,
+    })
+}
+
+/// The environment with each name once: the last one wins, at the place of the last one, as in runc.
+fn environment(env: &[String]) -> Result<Vec<String>> {
+    check_strings("process.env", env)?;
+    let mut unique: Vec<String> = Vec::with_capacity(env.len());
+    for (index, line) in env.iter().enumerate() {
+        let Some((name, _)) = line.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(Error::invalid(format!("process.env[{index}]"), format!("\"{line}\" is not NAME=value")));
+        };
+        let is_later = env.iter().skip(index + 1).any(|later| later.split_once('=').is_some_and(|pair| pair.0 == name));
+        if !is_later {
+            unique.push(line.clone());
+        }
+    }
+    Ok(unique)
+}
+
+/// The kernel's strings end at a NUL: what follows one would silently be lost.
+fn check_strings(field: &str, strings: &[String]) -> Result<()> {
+    match strings.iter().position(|string| string.contains('\0')) {
+        Some(index) => Err(Error::invalid(format!("{field}[{index}]"), "it contains a NUL character")),
+        None => Ok(()),
+    }
+}
+
+fn check_names(spec: &Spec, namespaces: &NamespacesPlan) -> Result<()> {
+    for (field, value) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
+        if !value.is_empty() && !namespaces.has(Kind::Uts) {
+            return Err(Error::invalid(field, "it cannot be set without a uts namespace of the container's own")
+                .remedy("add {\"type\": \"uts\"} to linux.namespaces"));
+        }
+        if value.len() > 64 || value.contains('\0') {
+            return Err(Error::invalid(field, "it must have at most 64 bytes, none of them NUL"));
+        }
+    }
+    Ok(())
+}
+
+/// What the spec defines and this version does not do yet: to ignore it would deceive the user.
+fn refuse_unsupported(process: &Process, linux: &Linux) -> Result<()> {
+    let fields = [
+        ("linux.uidMappings", !linux.uid_mappings.is_empty()),
+        ("linux.gidMappings", !linux.gid_mappings.is_empty()),
+        ("linux.timeOffsets", !linux.time_offsets.is_empty()),
+        ("linux.netDevices", !linux.net_devices.is_empty()),
+        ("linux.mountLabel", !linux.mount_label.is_empty()),
+        ("linux.intelRdt", linux.intel_rdt.is_some()),
+        ("linux.memoryPolicy", linux.memory_policy.is_some()),
+        ("linux.personality", linux.personality.is_some()),
+        ("process.scheduler", process.scheduler.is_some()),
+        ("process.ioPriority", process.io_priority.is_some()),
+        ("process.execCPUAffinity", process.exec_cpu_affinity.is_some()),
+    ];
+    match fields.iter().find(|(_, present)| *present) {
+        Some((field, _)) => Err(Error::unsupported(format!("{field} is not supported by this version of creel"))
+            .remedy(format!("remove {field} from config.json"))),
+        None => Ok(()),
+    }
+}

@@ -1,1 +1,9 @@
-//! (domain attributes)
+//! The plain attributes of a process: resource limits, OOM score, user and groups, umask.
+
+mod apply;
+mod plan;
+mod user;
+
+pub use apply::{become_user, own_stdio, set_limits};
+pub use plan::{AttributesPlan, Limit, plan};
+pub use user::home_of;

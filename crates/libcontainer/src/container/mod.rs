@@ -1,18 +1,46 @@
 //! A container's life: one file per operation, on a state store that survives a kill of the runtime at any instant.
 
+mod create;
+mod delete;
+mod exec;
+mod kill;
+mod notify;
+mod passed;
+mod pause;
+mod pid_file;
+mod query;
 mod report;
+mod start;
+mod state;
 mod store;
+mod teardown;
+mod time;
 
+pub use create::{create, run};
+pub use delete::delete;
+pub use exec::exec;
+pub use kill::kill;
+pub use notify::NotifyRelay;
+pub use pause::{pause, resume};
+pub use query::{configured_process, list, pids, state};
 pub use report::{Listed, StateReport, Status};
+pub use start::start;
 pub use store::Store;
+pub use time::rfc3339;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use rustix::process::Pid;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Phase, Result};
 use crate::spec::Process;
+
+/// The state of a container that must have one.
+fn require_state(entry: &store::Entry, id: &str) -> Result<state::State> {
+    let missing = || Error::new(Kind::NotFound, format!("container \"{id}\" does not exist")).during(Phase::State);
+    entry.load()?.ok_or_else(missing)
+}
 
 /// What `create` and `run` need to know besides the bundle.
 #[derive(Debug, Default)]
@@ -69,64 +97,4 @@ pub struct Launched {
     pub pidfd: OwnedFd,
     /// The terminal's master, if the caller asked for it.
     pub console: Option<OwnedFd>,
-}
-
-/// Makes a container and leaves its init waiting for [`start`] (runtime.md "Create").
-pub fn create(_store: &Store, _options: &CreateOptions) -> Result<Launched> {
-    Err(Error::unsupported("create"))
-}
-
-/// Lets the init of a created container execute its process (runtime.md "Start").
-pub fn start(_store: &Store, _id: &str) -> Result<()> {
-    Err(Error::unsupported("start"))
-}
-
-/// [`create`] and [`start`] in one; the caller waits for the process and deletes the container.
-pub fn run(_store: &Store, _options: &CreateOptions) -> Result<Launched> {
-    Err(Error::unsupported("run"))
-}
-
-/// Executes another process in a container.
-pub fn exec(_store: &Store, _id: &str, _options: &ExecOptions) -> Result<Launched> {
-    Err(Error::unsupported("exec"))
-}
-
-/// The process in the container's own config.json, which `exec` starts from when it is given a command only.
-pub fn configured_process(_store: &Store, _id: &str) -> Result<Process> {
-    Err(Error::unsupported("configured_process"))
-}
-
-/// What runtime.md "State" demands, for one container.
-pub fn state(_store: &Store, _id: &str) -> Result<StateReport> {
-    Err(Error::unsupported("state"))
-}
-
-/// All containers of the store, by id.
-pub fn list(_store: &Store) -> Result<Vec<Listed>> {
-    Err(Error::unsupported("list"))
-}
-
-/// Sends a signal to a container's init, or, with `all`, to every process in its cgroup.
-pub fn kill(_store: &Store, _id: &str, _signal: i32, _all: bool) -> Result<()> {
-    Err(Error::unsupported("kill"))
-}
-
-/// Deletes a stopped container; with `force`, whatever its state, and a missing one is no error.
-pub fn delete(_store: &Store, _id: &str, _force: bool) -> Result<()> {
-    Err(Error::unsupported("delete"))
-}
-
-/// Freezes every process of a container.
-pub fn pause(_store: &Store, _id: &str) -> Result<()> {
-    Err(Error::unsupported("pause"))
-}
-
-/// Thaws a paused container.
-pub fn resume(_store: &Store, _id: &str) -> Result<()> {
-    Err(Error::unsupported("resume"))
-}
-
-/// The pids of all processes of a container, as the host numbers them, sorted.
-pub fn pids(_store: &Store, _id: &str) -> Result<Vec<i32>> {
-    Err(Error::unsupported("pids"))
 }

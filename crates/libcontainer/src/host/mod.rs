@@ -1,8 +1,10 @@
 //! Facts about this machine, read once and handed to the planners, which therefore need no system call.
 
 mod cgroups;
+mod proc;
 
 pub use cgroups::{CgroupFacts, Hierarchy};
+pub use proc::HostProc;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,1 +1,14 @@
-//! (layer process)
+//! Processes: the parent's side of making one, the child's side of becoming the payload, and what lies between.
+
+mod channel;
+mod exec;
+pub(crate) mod gate;
+mod init;
+pub(crate) mod launch;
+mod payload;
+pub mod sealed_exe;
+mod stage;
+pub mod wait;
+
+pub(crate) use exec::Joiner;
+pub(crate) use init::Init;

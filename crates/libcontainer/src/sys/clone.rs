@@ -1,11 +1,34 @@
 //! clone3(2): new processes, born in their cgroup and held by a pidfd.
 
+use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use rustix::fs::{CWD, AtFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::check;
+
+/// Links of a task directory that are not threads: `.` and the one in its parent.
+const TASK_DIRECTORY_LINKS: u64 = 2;
+
+/// linux/sched.h; libc's own constant has lost its upper half.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Proof that this process has one thread, which is what makes [`clone3`] sound: in the copy, locks that other threads
+/// held (the allocator's among them) would stay locked for ever. Not `Send`, so it cannot outlive that by being moved
+/// into a thread.
+#[derive(Debug)]
+pub struct SingleThreaded(PhantomData<*const ()>);
+
+impl SingleThreaded {
+    /// Counts the threads (the links of /proc/self/task); `EAGAIN` if there are several.
+    pub fn prove() -> Result<SingleThreaded, Errno> {
+        let tasks = rustix::fs::statat(CWD, c"/proc/self/task", AtFlags::empty())?;
+        let alone = u64::from(tasks.st_nlink) == TASK_DIRECTORY_LINKS + 1;
+        if alone { Ok(SingleThreaded(PhantomData)) } else { Err(Errno::AGAIN) }
+    }
+}
 
 /// What the new process is to be born with.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,14 +51,10 @@ pub enum Cloned {
 }
 
 /// Makes a new process that is a copy of this one, as fork(2) does.
-///
-/// # Safety
-/// The caller must be single-threaded: in the copy, locks that other threads held (the allocator's among them) would
-/// stay locked for ever.
-pub unsafe fn clone3(args: CloneArgs<'_>) -> Result<Cloned, Errno> {
+pub fn clone3(_proof: &SingleThreaded, args: CloneArgs<'_>) -> Result<Cloned, Errno> {
     let mut pidfd: RawFd = -1;
     let parent = if args.sibling { libc::CLONE_PARENT as u64 } else { 0 };
-    let into_cgroup = if args.cgroup.is_some() { libc::CLONE_INTO_CGROUP as u64 } else { 0 };
+    let into_cgroup = if args.cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
     // SAFETY: clone_args is a plain C struct for which all zeroes is a valid value.
     let mut raw: libc::clone_args = unsafe { std::mem::zeroed() };
     raw.flags = args.namespaces | parent | into_cgroup | libc::CLONE_PIDFD as u64;
@@ -43,11 +62,18 @@ pub unsafe fn clone3(args: CloneArgs<'_>) -> Result<Cloned, Errno> {
     // With CLONE_PARENT the signal is the caller's own; the kernel wants 0 here.
     raw.exit_signal = if args.sibling { 0 } else { libc::SIGCHLD as u64 };
     raw.cgroup = args.cgroup.map_or(0, |fd| fd.as_raw_fd() as u64);
-    // SAFETY: no stack and no CLONE_VM, so the child runs on a copy of this stack; `raw` outlives the call.
+    // SAFETY: no stack and no CLONE_VM, so the child runs on a copy of this stack; `raw` outlives the call; the proof
+    // says that no other thread holds a lock.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) })?;
     match Pid::from_raw(pid as i32) {
         None => Ok(Cloned::Child),
         // SAFETY: the kernel has just made this descriptor for us.
         Some(pid) => Ok(Cloned::Parent(pid, unsafe { OwnedFd::from_raw_fd(pidfd) })),
     }
+}
+
+/// Ends a cloned process at once: nothing of the copied program (buffers, exit handlers) may run twice.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit takes no memory and does not return.
+    unsafe { libc::_exit(status) }
 }

@@ -1,6 +1,6 @@
 //! Descriptors by number: those that a caller preserves for the container, and those that must not reach it.
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 
 use rustix::io::Errno;
 
@@ -12,11 +12,9 @@ pub fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
 }
 
-/// Takes ownership of a descriptor that this process was started with.
-///
-/// # Safety
-/// Nobody else in this process may own `fd`.
-pub unsafe fn adopt(fd: RawFd) -> OwnedFd {
-    // SAFETY: promised by the caller.
-    unsafe { OwnedFd::from_raw_fd(fd) }
+/// Whether `number` is an open descriptor that survives an exec: one that this process was started with.
+pub fn is_inherited(number: RawFd) -> bool {
+    // SAFETY: no memory is passed.
+    let flags = check(unsafe { libc::syscall(libc::SYS_fcntl, number, libc::F_GETFD) });
+    flags.is_ok_and(|flags| flags & libc::c_long::from(libc::FD_CLOEXEC) == 0)
 }

@@ -1,0 +1,127 @@
+//! Setting the attributes of the calling process.
+
+use rustix::fs::Stat;
+use rustix::io::Errno;
+use rustix::process::{Gid, Resource, Rlimit, Uid};
+use rustix::stdio::{stderr, stdin, stdout};
+
+use super::plan::{AttributesPlan, Limit};
+use crate::error::{During, Error, Phase, Result, SysContext};
+
+/// Sets resource limits; done before privileges are dropped, since raising one needs CAP_SYS_RESOURCE.
+pub fn set_limits(limits: &[Limit]) -> Result<()> {
+    limits.iter().try_for_each(set_limit).during(Phase::Attributes)
+}
+
+fn set_limit(limit: &Limit) -> Result<()> {
+    let finite = |value: u64| (value != u64::MAX).then_some(value);
+    let Some(resource) = resource(limit.resource) else {
+        return Err(Error::unsupported(format!("{} is unknown to this build", limit.name)));
+    };
+    let wanted = Rlimit { current: finite(limit.soft), maximum: finite(limit.hard) };
+    rustix::process::setrlimit(resource, wanted).map_err(|errno| {
+        let subject = format!("{} soft={} hard={}", limit.name, limit.soft, limit.hard);
+        let error = Error::system("setrlimit", subject, errno);
+        match errno {
+            Errno::PERM => error
+                .cause("the hard limit is above the runtime's own, and raising it needs CAP_SYS_RESOURCE")
+                .remedy("lower the limit in process.rlimits or raise the limit of the runtime's caller"),
+            _ => error,
+        }
+    })
+}
+
+/// rustix's names for the kernel's numbers.
+fn resource(number: u32) -> Option<Resource> {
+    const ALL: [Resource; 16] = [
+        Resource::Cpu,
+        Resource::Fsize,
+        Resource::Data,
+        Resource::Stack,
+        Resource::Core,
+        Resource::Rss,
+        Resource::Nproc,
+        Resource::Nofile,
+        Resource::Memlock,
+        Resource::As,
+        Resource::Locks,
+        Resource::Sigpending,
+        Resource::Msgqueue,
+        Resource::Nice,
+        Resource::Rtprio,
+        Resource::Rttime,
+    ];
+    ALL.get(number as usize).copied()
+}
+
+/// Gives stdin, stdout and stderr to `uid`, so that a payload that is not root can reopen its terminal or pipes.
+///
+/// Only the uid is changed, and never that of /dev/null, which every container of the host may share
+/// (runc's CVE-2021-30465 follow-up; crun's 2026-88265).
+pub fn own_stdio(uid: u32) -> Result<()> {
+    for (fd, name) in [(stdin(), "stdin"), (stdout(), "stdout"), (stderr(), "stderr")] {
+        let stat = rustix::fs::fstat(fd).sys("fstat", name)?;
+        if stat.st_uid == uid || is_null_device(&stat) {
+            continue;
+        }
+        match rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), None) {
+            // A read-only file system, an owner beyond the user namespace, a descriptor without an inode of its own.
+            Ok(()) | Err(Errno::PERM | Errno::ROFS | Errno::INVAL | Errno::BADF) => {}
+            Err(errno) => return Err(Error::system("fchown", name, errno).during(Phase::Attributes)),
+        }
+    }
+    Ok(())
+}
+
+fn is_null_device(stat: &Stat) -> bool {
+    let character = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::CharacterDevice;
+    character && (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) == (1, 3)
+}
+
+/// Changes groups, group and user of the calling thread, in the order that keeps the right to do so.
+pub fn become_user(plan: &AttributesPlan) -> Result<()> {
+    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+    let groups: Vec<Gid> = plan.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    set_thread_groups(&groups).sys("setgroups", format_args!("{:?}", plan.groups)).during(Phase::Attributes)?;
+    let (uid, gid) = (Uid::from_raw(plan.uid), Gid::from_raw(plan.gid));
+    set_thread_res_gid(gid, gid, gid).sys("setresgid", plan.gid).during(Phase::Attributes)?;
+    set_thread_res_uid(uid, uid, uid).sys("setresuid", plan.uid).during(Phase::Attributes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{in_own_thread, is_root};
+
+    #[test]
+    fn user_and_groups_are_exactly_the_planned_ones() {
+        if !is_root("user_and_groups_are_exactly_the_planned_ones") {
+            return;
+        }
+        in_own_thread(|| {
+            let plan = AttributesPlan {
+                limits: vec![],
+                oom_score_adj: None,
+                uid: 1234,
+                gid: 2345,
+                groups: vec![7, 8],
+                umask: 0o22,
+            };
+            become_user(&plan).expect("root may");
+            let status = std::fs::read_to_string("/proc/thread-self/status").expect("status");
+            assert!(status.contains("Uid:\t1234\t1234\t1234\t1234\n"), "{status}");
+            assert!(status.contains("Gid:\t2345\t2345\t2345\t2345\n"), "{status}");
+            assert!(status.contains("Groups:\t7 8 \n"), "{status}");
+        });
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_raised_is_explained() {
+        let own = rustix::process::getrlimit(Resource::Nofile);
+        let Some(hard) = own.maximum else { return };
+        let limit = Limit { name: "RLIMIT_NOFILE".into(), resource: 7, soft: hard + 1, hard: hard + 1 };
+        if let Err(error) = set_limits(&[limit]) {
+            assert!(error.to_string().contains("CAP_SYS_RESOURCE"), "{error}");
+        }
+    }
+}

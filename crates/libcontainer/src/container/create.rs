@@ -1,0 +1,194 @@
+//! `create` and `run`: from a bundle to an init that waits for `start`, or that executes at once.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use serde_json::value::RawValue;
+
+use super::state::{self, State};
+use super::store::{Entry, check_id};
+use super::{CreateOptions, Launched, Store, notify, teardown};
+use crate::cgroups::{Cgroup, Membership};
+use crate::error::{During, Error, Phase, Result, SysContext};
+use crate::hooks;
+use crate::host::{HostFacts, HostProc};
+use crate::namespaces::{self, Kind as NamespaceKind};
+use crate::plan::{self, Plan, Request};
+use crate::process::gate::Gate;
+use crate::process::launch::{Birth, Launching, compile, launch};
+use crate::process::{Init, sealed_exe};
+use crate::spec::{CONFIG, Spec};
+use crate::terminal;
+
+/// Makes a container and leaves its init waiting for [`super::start`] (runtime.md "Create").
+///
+/// # Errors
+/// Nothing is left behind: no process, mount, cgroup or state.
+pub fn create(store: &Store, options: &CreateOptions) -> Result<Launched> {
+    make(store, options, false)
+}
+
+/// [`create`] and [`super::start`] in one; the caller waits for the process and deletes the container.
+///
+/// # Errors
+/// As [`create`].
+pub fn run(store: &Store, options: &CreateOptions) -> Result<Launched> {
+    make(store, options, true)
+}
+
+fn make(store: &Store, options: &CreateOptions, start: bool) -> Result<Launched> {
+    sealed_exe::ensure()?;
+    check_id(&options.id).during(Phase::State)?;
+    let passed_fds = super::passed::count(options.preserve_fds)?;
+    let bundle = std::path::absolute(&options.bundle).sys("getcwd", options.bundle.display())?;
+    let (mut spec, config) = Spec::load(&bundle)?;
+    super::passed::announce(&mut spec);
+    notify::add_to(&mut spec, store, &options.id);
+    let request = Request {
+        id: options.id.clone(),
+        bundle: bundle.clone(),
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        systemd_cgroup: options.systemd_cgroup,
+        passed_fds,
+    };
+    let plan = plan::plan(&spec, &request, &HostFacts::gather()?)?;
+    let sockets = Sockets::connect(options)?;
+    let namespaces = namespaces::open(&plan.namespaces)?;
+    let proc = HostProc::open().during(Phase::Launch)?;
+
+    let mut making = Making::begin(store, options, bundle, config, &plan)?;
+    let (_, membership) = Cgroup::create(&plan.cgroup).during(Phase::Cgroup)?;
+    let hook_state = making.state.hook_state(&spec);
+    let gate = if start { None } else { Some(Gate::make(making.entry.as_fd()).during(Phase::State)?) };
+    let init =
+        Init { plan: &plan, membership: &membership, namespaces: &namespaces, proc: &proc, gate, hook_state: &hook_state };
+    let launching = launch(birth(&plan, &membership), |channel| {
+        making.entry.leave_lock();
+        init.run(channel)
+    })?;
+    drop(init);
+    making.complete(launching, &plan, &sockets, options, start)
+}
+
+fn birth<'a>(plan: &Plan, membership: &'a Membership) -> Birth<'a> {
+    let new_pid = plan.namespaces.makes(NamespaceKind::Pid);
+    let namespaces = if new_pid { NamespaceKind::Pid.flag() } else { 0 };
+    Birth { membership, namespaces, staged: plan.namespaces.needs_stage() }
+}
+
+/// Where descriptors are handed to; connected before anything is made, so that a wrong path costs nothing.
+pub(super) struct Sockets {
+    console: Option<OwnedFd>,
+    pidfd: Option<OwnedFd>,
+}
+
+impl Sockets {
+    fn connect(options: &CreateOptions) -> Result<Sockets> {
+        Sockets::at(options.console_socket.as_deref(), options.pidfd_socket.as_deref())
+    }
+
+    pub(super) fn at(console: Option<&Path>, pidfd: Option<&Path>) -> Result<Sockets> {
+        Ok(Sockets {
+            console: console.map(terminal::connect).transpose()?,
+            pidfd: pidfd.map(terminal::connect).transpose()?,
+        })
+    }
+
+    /// Hands over the terminal's master, or keeps it for a caller who attends it.
+    pub(super) fn hand_over_console(&self, console: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
+        match (&self.console, console) {
+            (Some(socket), Some(console)) => {
+                terminal::send_descriptor(socket, "/dev/ptmx", console.as_fd())?;
+                Ok(None)
+            }
+            (_, console) => Ok(console),
+        }
+    }
+
+    pub(super) fn hand_over_pidfd(&self, pidfd: &OwnedFd) -> Result<()> {
+        self.pidfd.as_ref().map_or(Ok(()), |socket| terminal::send_descriptor(socket, "pidfd", pidfd.as_fd()))
+    }
+}
+
+/// A container that is being made. Dropped before it is complete, all that was made is undone.
+struct Making {
+    entry: Entry,
+    state: State,
+    pid_file: Option<PathBuf>,
+    done: bool,
+}
+
+impl Making {
+    /// Takes the id and saves what a later command needs to clean up, before anything else is made.
+    fn begin(store: &Store, options: &CreateOptions, bundle: PathBuf, config: Vec<u8>, plan: &Plan) -> Result<Making> {
+        let config = String::from_utf8(config)
+            .ok()
+            .and_then(|text| RawValue::from_string(text).ok())
+            .ok_or_else(|| Error::invalid(CONFIG, "it is not UTF-8").during(Phase::LoadSpec))?;
+        let state = State {
+            id: options.id.clone(),
+            bundle,
+            created: state::now(),
+            owner: rustix::process::geteuid().as_raw(),
+            init: None,
+            cgroup: plan.cgroup.location(),
+            namespaces: plan.namespaces.clone(),
+            config,
+        };
+        let entry = store.create(&options.id)?;
+        let making = Making { entry, state, pid_file: None, done: false };
+        notify::make_directory(&making.entry)?;
+        making.entry.save(&making.state)?;
+        Ok(making)
+    }
+
+    /// Leads init through the protocol; when this returns the container is complete.
+    fn complete(
+        mut self,
+        mut launching: Launching,
+        plan: &Plan,
+        sockets: &Sockets,
+        options: &CreateOptions,
+        start: bool,
+    ) -> Result<Launched> {
+        let filter = compile(plan.process.seccomp.as_ref())?;
+        let pid = launching.pid();
+        let console = launching.until_ready(|| self.run_hooks(plan, pid.as_raw_pid()))?;
+        let console = sockets.hand_over_console(console)?.filter(|_| options.attach_console);
+        self.state.init = Some(state::identify(pid)?);
+        self.entry.save(&self.state)?;
+        if let Some(path) = &options.pid_file {
+            super::pid_file::write(path, pid.as_raw_pid())?;
+            self.pid_file = Some(path.clone());
+        }
+        let (pid, pidfd) = launching.finish(filter, !start)?;
+        let launched = Launched { pid, pidfd, console };
+        sockets.hand_over_pidfd(&launched.pidfd)?;
+        if start {
+            super::start::run_poststart(&self.state)?;
+        }
+        self.done = true;
+        Ok(launched)
+    }
+
+    /// The hooks of the runtime's own namespaces, once the mounts are made (config.md "Prestart", "CreateRuntime").
+    fn run_hooks(&self, plan: &Plan, pid: i32) -> Result<()> {
+        let spec = self.state.spec()?;
+        let state = self.state.hook_state(&spec).json("creating", Some(pid));
+        hooks::run(&plan.hooks.prestart, &state, "prestart", Some(&self.state.bundle)).during(Phase::Hooks)?;
+        hooks::run(&plan.hooks.create_runtime, &state, "createRuntime", Some(&self.state.bundle)).during(Phase::Hooks)
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        if !self.done {
+            if let Some(path) = &self.pid_file {
+                let _ = std::fs::remove_file(path);
+            }
+            // What cannot be undone here stays on record: `delete --force` finds the state and goes on.
+            let _ = teardown::destroy(&self.entry, Some(&self.state));
+        }
+    }
+}

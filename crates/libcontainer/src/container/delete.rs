@@ -1,0 +1,66 @@
+//! `delete`: idempotent, and able to go on where a killed command stopped.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::report::Status;
+use super::state::State;
+use super::{Store, teardown};
+use crate::error::{During, Error, Kind, Phase, Result, SysContext};
+use crate::process::wait;
+
+/// How long init may take to die of SIGKILL before it is given up.
+const DEATH_LIMIT: Duration = Duration::from_secs(10);
+
+/// Deletes a stopped or created container; with `force`, whatever its state, and a missing one is no error. Gives
+/// warnings for the log.
+///
+/// # Errors
+/// [`Kind::WrongState`] if it runs; an error that names a process which does not die. A retry goes on from there.
+pub fn delete(store: &Store, id: &str, force: bool) -> Result<Vec<String>> {
+    let entry = match store.open_locked(id) {
+        Err(error) if force && error.kind() == Kind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let state = match entry.load() {
+        // A create that was killed before it made anything, or a state that nobody can read any more.
+        Ok(None) => None,
+        Err(_) if force => None,
+        other => other?,
+    };
+    let Some(state) = state else {
+        entry.remove()?;
+        let missing = Error::new(Kind::NotFound, format!("container \"{id}\" does not exist"));
+        return if force { Ok(Vec::new()) } else { Err(missing.during(Phase::Delete)) };
+    };
+    match state.status() {
+        Ok(Status::Stopped | Status::Created | Status::Creating) => {}
+        _ if force => {}
+        Err(error) => return Err(error),
+        Ok(status) => {
+            let why = format!("cannot delete container {id} that is not stopped: {status}");
+            return Err(Error::new(Kind::WrongState, why).remedy("stop it, or use --force").during(Phase::Delete));
+        }
+    }
+    end_init(&state)?;
+    teardown::destroy(&entry, Some(&state))
+}
+
+/// Kills init, and with it all of its PID namespace, and waits until it is gone.
+fn end_init(state: &State) -> Result<()> {
+    let Some(init) = state.open_init()? else { return Ok(()) };
+    rustix::process::pidfd_send_signal(&init, Signal::KILL).sys("pidfd_send_signal", "SIGKILL").during(Phase::Delete)?;
+    if state.cgroup.is_frozen().unwrap_or(false) {
+        state.cgroup.thaw().during(Phase::Delete)?;
+    }
+    if wait::wait_for_end(init.as_fd(), DEATH_LIMIT)? {
+        return Ok(());
+    }
+    let pid = state.init.map_or(0, |init| init.pid);
+    Err(Error::new(Kind::System, format!("process {pid} does not die of SIGKILL"))
+        .cause("it is stuck in the kernel (state D in ps)")
+        .remedy("try again when what it waits for, often a network or FUSE file system, answers")
+        .during(Phase::Delete))
+}

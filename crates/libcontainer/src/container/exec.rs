@@ -1,0 +1,68 @@
+//! `exec`: another process in a container.
+
+use std::os::fd::AsFd;
+
+use super::create::Sockets;
+use super::report::Status;
+use super::{ExecOptions, Launched, Store, passed, pid_file, require_state};
+use crate::error::{During, Error, Kind, Phase, Result};
+use crate::host::{HostFacts, HostProc};
+use crate::plan::{self, Request};
+use crate::process::launch::{Birth, compile, launch};
+use crate::process::{Joiner, sealed_exe};
+
+/// Executes another process in a container.
+///
+/// # Errors
+/// [`Kind::WrongState`] if the container has stopped or is paused; the failure of any step in the container.
+pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Launched> {
+    sealed_exe::ensure()?;
+    let passed_fds = passed::count(options.preserve_fds)?;
+    let entry = store.open(id)?;
+    let state = require_state(&entry, id)?;
+    match state.status()? {
+        Status::Created | Status::Running => {}
+        Status::Paused if options.ignore_paused => {}
+        Status::Paused => {
+            return Err(refuse("cannot exec in a paused container").remedy("use --ignore-paused to override"));
+        }
+        other => return Err(refuse(&format!("cannot exec in a {other} container"))),
+    }
+    let container = state.open_init()?.ok_or_else(|| refuse("cannot exec in a stopped container"))?;
+    let request = Request {
+        id: id.to_owned(),
+        bundle: state.bundle.clone(),
+        passed_fds,
+        // In a keyring namespace of the same name: exec'ed processes share the container's session.
+        no_new_keyring: false,
+        ..Request::default()
+    };
+    let plan = plan::plan_exec(&options.process, &state.spec()?, &request, &HostFacts::gather()?)?;
+    let sockets = Sockets::at(options.console_socket.as_deref(), options.pidfd_socket.as_deref())?;
+    let proc = HostProc::open().during(Phase::Launch)?;
+    let cgroup = if options.cgroups.is_empty() { state.cgroup.clone() } else { state.cgroup.sub(&options.cgroups)? };
+    let membership = cgroup.membership().during(Phase::Cgroup)?;
+    let joiner = Joiner {
+        plan: &plan,
+        namespaces: &state.namespaces,
+        container: &container,
+        membership: &membership,
+        proc: &proc,
+    };
+    let birth = Birth { membership: &membership, namespaces: 0, staged: joiner.needs_stage() };
+    let mut launching = launch(birth, |channel| joiner.run(channel))?;
+    let filter = compile(plan.seccomp.as_ref())?;
+    let console = launching.until_ready(|| Ok(()))?;
+    let console = sockets.hand_over_console(console)?.filter(|_| options.attach_console);
+    let (pid, pidfd) = launching.finish(filter, false)?;
+    let launched = Launched { pid, pidfd, console };
+    let told = options.pid_file.as_ref().map_or(Ok(()), |path| pid_file::write(path, pid.as_raw_pid()));
+    told.and_then(|()| sockets.hand_over_pidfd(&launched.pidfd)).inspect_err(|_| {
+        let _ = rustix::process::pidfd_send_signal(launched.pidfd.as_fd(), rustix::process::Signal::KILL);
+    })?;
+    Ok(launched)
+}
+
+fn refuse(why: &str) -> Error {
+    Error::new(Kind::WrongState, why).during(Phase::Exec)
+}

@@ -1,0 +1,41 @@
+//! Descriptors that the caller passes on to the payload: those of systemd's socket activation (`LISTEN_FDS`,
+//! sd_listen_fds(3)), then those of `--preserve-fds`.
+
+use crate::error::{Error, Phase, Result};
+use crate::spec::Spec;
+
+/// The first descriptor after stdio.
+const FIRST: i32 = 3;
+
+/// How many descriptors the caller's manager passed to this process.
+fn listening() -> u32 {
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
+    let is_for_us = number("LISTEN_PID") == Some(std::process::id());
+    number("LISTEN_FDS").filter(|_| is_for_us).unwrap_or(0)
+}
+
+/// How many descriptors from 3 on the payload gets.
+///
+/// # Errors
+/// If one of them is not open, or is the runtime's own (those are close-on-exec, the caller's are not): what takes its
+/// place could be anything.
+pub(crate) fn count(preserve: u32) -> Result<u32> {
+    let total = listening() + preserve;
+    for number in FIRST..FIRST + total as i32 {
+        if !crate::sys::fd::is_inherited(number) {
+            return Err(Error::invalid("--preserve-fds", format!("descriptor {number} is not open"))
+                .remedy("pass as many open descriptors, from 3 on, as the flag says")
+                .during(Phase::Launch));
+        }
+    }
+    Ok(total)
+}
+
+/// Tells init of the activated sockets: it will be process 1 of its PID namespace, as runc assumes too.
+pub(crate) fn announce(spec: &mut Spec) {
+    let sockets = listening();
+    if let (true, Some(process)) = (sockets > 0, &mut spec.process) {
+        process.env.push(format!("LISTEN_FDS={sockets}"));
+        process.env.push("LISTEN_PID=1".to_owned());
+    }
+}

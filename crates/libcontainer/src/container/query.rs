@@ -1,0 +1,72 @@
+//! What callers ask about containers: `state`, `list`, `ps`, and the process that `exec` starts from.
+
+use serde::Deserialize;
+
+use super::report::{Listed, StateReport, Status};
+use super::state::State;
+use super::store::Entry;
+use super::{Store, require_state};
+use crate::error::{During, Error, Phase, Result};
+use crate::spec::{Process, Root};
+
+/// The few fields of config.json that a report needs; the rest is skipped, not parsed.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Head {
+    oci_version: String,
+    root: Option<Root>,
+    annotations: Option<std::collections::BTreeMap<String, String>>,
+}
+
+/// What runtime.md "State" demands, for one container.
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] if it does not exist.
+pub fn state(store: &Store, id: &str) -> Result<StateReport> {
+    let entry = store.open(id)?;
+    report(&require_state(&entry, id)?)
+}
+
+/// All containers of the store, by id. One that is deleted meanwhile, or not made yet, is left out.
+pub fn list(store: &Store) -> Result<Vec<Listed>> {
+    let load = |id: &String| -> Option<State> { store.open(id).ok().and_then(|entry: Entry| entry.load().ok().flatten()) };
+    store.ids()?.iter().filter_map(load).map(|state| report(&state)).collect()
+}
+
+/// The pids of all processes of a container, as the host numbers them, sorted.
+pub fn pids(store: &Store, id: &str) -> Result<Vec<i32>> {
+    let entry = store.open(id)?;
+    require_state(&entry, id)?.cgroup.pids().during(Phase::Cgroup)
+}
+
+/// The process in the container's own config.json, which `exec` starts from when it is given a command only.
+pub fn configured_process(store: &Store, id: &str) -> Result<Process> {
+    let entry = store.open(id)?;
+    let spec = require_state(&entry, id)?.spec()?;
+    spec.process.ok_or_else(|| Error::invalid("process", "it is missing").during(Phase::LoadSpec))
+}
+
+fn report(state: &State) -> Result<StateReport> {
+    let head: Head = serde_json::from_str(state.config.get()).unwrap_or_default();
+    let status = state.status()?;
+    let root = head.root.map(|root| root.path).unwrap_or_default();
+    Ok(StateReport {
+        oci_version: head.oci_version,
+        id: state.id.clone(),
+        pid: if status == Status::Stopped { 0 } else { state.init.map_or(0, |init| init.pid) },
+        status,
+        bundle: state.bundle.clone(),
+        rootfs: state.bundle.join(root),
+        created: state.created.clone(),
+        annotations: head.annotations.unwrap_or_default(),
+        owner: user_name(state.owner),
+    })
+}
+
+/// The name of a user of the host, or its number where it has none.
+fn user_name(uid: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut entries = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let found = entries.find(|fields| fields.get(2).is_some_and(|field| field.parse() == Ok(uid)));
+    found.and_then(|fields| fields.first().map(|name| (*name).to_owned())).unwrap_or_else(|| uid.to_string())
+}

@@ -1,0 +1,49 @@
+//! `start`: lets the init of a created container execute its payload.
+
+use std::os::fd::AsFd;
+
+use super::report::Status;
+use super::state::State;
+use super::{Store, require_state};
+use crate::error::{During, Error, Kind, Phase, Result};
+use crate::hooks;
+use crate::process::gate;
+
+/// Lets the init of a created container execute its process (runtime.md "Start"); returns when it has.
+///
+/// # Errors
+/// [`Kind::WrongState`] if it is not created; the failure of init's last steps (startContainer hooks, execve) or of a
+/// poststart hook, which stops the container.
+pub fn start(store: &Store, id: &str) -> Result<()> {
+    let entry = store.open_locked(id)?;
+    let state = require_state(&entry, id)?;
+    match state.status()? {
+        Status::Created => {}
+        Status::Stopped => return Err(refuse("cannot start a container that has stopped")),
+        Status::Running => return Err(refuse("cannot start an already running container")),
+        other => return Err(refuse(&format!("cannot start a container in the {other} state"))),
+    }
+    gate::open(entry.as_fd()).during(Phase::Start)?;
+    run_poststart(&state)
+}
+
+fn refuse(why: &str) -> Error {
+    Error::new(Kind::WrongState, why).during(Phase::Start)
+}
+
+/// Runs the poststart hooks; the container does not outlive the failure of one (runtime.md "Lifecycle", step 9).
+pub(super) fn run_poststart(state: &State) -> Result<()> {
+    // Most containers have none: then their whole configuration need not be read.
+    if !state.config.get().contains("\"poststart\"") {
+        return Ok(());
+    }
+    let spec = state.spec()?;
+    let Some(list) = &spec.hooks else { return Ok(()) };
+    let json = state.hook_state(&spec).json("running", state.init.map(|init| init.pid));
+    let run = hooks::plan(list).and_then(|plan| hooks::run(&plan.poststart, &json, "poststart", Some(&state.bundle)));
+    run.during(Phase::Hooks).inspect_err(|_| {
+        if let Ok(Some(init)) = state.open_init() {
+            let _ = rustix::process::pidfd_send_signal(&init, rustix::process::Signal::KILL);
+        }
+    })
+}

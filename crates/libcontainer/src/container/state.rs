@@ -1,0 +1,90 @@
+//! What the runtime remembers of a container, and how it is judged against the kernel.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::report::Status;
+use crate::cgroups::Cgroup;
+use crate::error::{Result, SysContext};
+use crate::hooks::HookState;
+use crate::namespaces::NamespacesPlan;
+use crate::process::wait;
+use crate::spec::Spec;
+
+/// `state.json`. There is no status in it: the kernel knows it, and cannot be left with a wrong one by a crash.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// The container's id.
+    pub(crate) id: String,
+    /// Absolute.
+    pub(crate) bundle: PathBuf,
+    /// When it was created, RFC 3339.
+    pub(crate) created: String,
+    /// The user who created it.
+    pub(crate) owner: u32,
+    /// Absent while it is being created.
+    pub(crate) init: Option<Init>,
+    /// Where its processes are.
+    pub(crate) cgroup: Cgroup,
+    /// What it does not share with the runtime.
+    pub(crate) namespaces: NamespacesPlan,
+    /// config.json as it was: later changes must not affect the container (runtime.md "Lifecycle", step 2).
+    pub(crate) config: Box<RawValue>,
+}
+
+/// Init's identity: a pid alone may be another process's by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Init {
+    pub(crate) pid: i32,
+    /// Clock ticks after boot.
+    pub(crate) start_time: u64,
+}
+
+impl State {
+    /// The status, from the kernel.
+    pub(crate) fn status(&self) -> Result<Status> {
+        let Some(init) = self.init else { return Ok(Status::Creating) };
+        let alive = wait::stat(init.pid).filter(|stat| stat.start_time == init.start_time && !stat.is_dead);
+        Ok(match alive {
+            None => Status::Stopped,
+            Some(_) if self.cgroup.is_frozen()? => Status::Paused,
+            Some(stat) if stat.has_executed => Status::Running,
+            Some(_) => Status::Created,
+        })
+    }
+
+    /// A pidfd of init; `None` if it has ended.
+    pub(crate) fn open_init(&self) -> Result<Option<OwnedFd>> {
+        self.init.map_or(Ok(None), |init| wait::open_process(init.pid, init.start_time))
+    }
+
+    /// The spec that the container was created from.
+    pub(crate) fn spec(&self) -> Result<Spec> {
+        Spec::parse(self.config.get().as_bytes(), &self.bundle.join(crate::spec::CONFIG))
+    }
+
+    /// What hooks are told of it.
+    pub(crate) fn hook_state(&self, spec: &Spec) -> HookState {
+        HookState {
+            oci_version: spec.oci_version.clone(),
+            id: self.id.clone(),
+            bundle: self.bundle.clone(),
+            annotations: spec.annotations.clone(),
+        }
+    }
+}
+
+/// Now, as RFC 3339 in UTC with nanoseconds.
+pub(crate) fn now() -> String {
+    super::time::rfc3339(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())
+}
+
+/// Reads init's identity right after it was cloned: it is this process's child, so it cannot be gone.
+pub(crate) fn identify(pid: rustix::process::Pid) -> Result<Init> {
+    let pid = pid.as_raw_pid();
+    let stat = wait::stat(pid).ok_or(rustix::io::Errno::SRCH).sys("open", format_args!("/proc/{pid}/stat"))?;
+    Ok(Init { pid, start_time: stat.start_time })
+}

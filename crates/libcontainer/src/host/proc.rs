@@ -1,0 +1,51 @@
+//! The host's /proc, held by a descriptor: what is written through it cannot be redirected by a container's own /proc
+//! (CVE-2019-16884, CVE-2019-19921).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use crate::error::{Error, Result, SysContext};
+
+/// The magic number of procfs (linux/magic.h).
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
+/// The runtime's own /proc, checked to be procfs.
+#[derive(Debug)]
+pub struct HostProc(OwnedFd);
+
+impl HostProc {
+    /// Opens /proc.
+    ///
+    /// # Errors
+    /// If it is not procfs.
+    pub fn open() -> Result<HostProc> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(c"/proc", flags, Mode::empty()).sys("open", "/proc")?;
+        let kind = rustix::fs::fstatfs(&fd).sys("fstatfs", "/proc")?.f_type;
+        if kind as i64 != PROC_SUPER_MAGIC {
+            return Err(Error::unsupported("/proc is not procfs").remedy("mount proc on /proc"));
+        }
+        Ok(HostProc(fd))
+    }
+
+    /// Writes `value` to a file of the calling thread, e.g. `oom_score_adj` or `attr/exec`.
+    pub fn write_own(&self, file: &str, value: &str) -> Result<()> {
+        let path = format!("thread-self/{file}");
+        let fd = rustix::fs::openat2(
+            &self.0,
+            &path,
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV,
+        )
+        .sys("openat2", format_args!("/proc/{path}"))?;
+        rustix::io::write(&fd, value.as_bytes()).sys("write", format_args!("{value} to /proc/{path}")).map(drop)
+    }
+}
+
+impl AsFd for HostProc {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,169 @@
+//! The one channel between the runtime (parent) and the container's process (child): a `SOCK_SEQPACKET` pair.
+//!
+//! ```text
+//!   parent                          stage                    child (init or exec)
+//!     │ ───────── clone3 ────────────▶│  only if a PID namespace is joined
+//!     │ ◀──── Cloned(pid) + pidfd ─────│──── clone3 ────────────▶│
+//!     │                              exit                       │
+//!     │ ◀──────────────────────────── RootfsReady ──────────────│  only if there are hooks to run outside
+//!     │ ───────────────────────────── HooksDone ───────────────▶│
+//!     │ ◀──────────────────────────── Ready [+ console] ────────│
+//!     │ ───────────────────────────── Run(seccomp filter) ─────▶│
+//!     │ ◀──────────────────────────── end of file ──────────────│  success: it waits for start, or has executed
+//!     │ ◀──────────────────────────── Failed(error) ────────────│  valid at any time instead of the above
+//! ```
+//!
+//! The child inherits the plan and the descriptors with its copy of the parent's memory, so nothing of them is sent.
+//! End of file towards the child means that the parent has died: the child exits, whatever it was doing.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType,
+};
+
+use crate::error::{Error, Kind, Result, SysContext};
+
+/// More than the longest message: a seccomp filter has at most 4,096 instructions of 8 bytes, an error is a few KiB.
+const LARGEST: usize = 64 * 1024;
+
+/// What is said over the channel.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Stage to parent: the child's pid, as the parent numbers it; its pidfd comes along.
+    Cloned(i32),
+    /// Child to parent: the mounts are made, the root is not changed yet.
+    RootfsReady,
+    /// Parent to child: hooks outside the container have run.
+    HooksDone,
+    /// Child to parent: all is set up that needs no filter; the terminal's master may come along.
+    Ready,
+    /// Parent to child: state is saved, go on; the compiled seccomp filter, empty for none.
+    Run(Vec<u8>),
+    /// Child to parent: it could not be done.
+    Failed(Error),
+}
+
+/// One end of the channel.
+#[derive(Debug)]
+pub(crate) struct Channel(OwnedFd);
+
+impl Channel {
+    /// Makes the pair: (parent's end, child's end), both close-on-exec, so that the child's exec is an end of file.
+    pub(crate) fn pair() -> Result<(Channel, Channel)> {
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .sys("socketpair", "the channel to the container's process")?;
+        Ok((Channel(ours), Channel(theirs)))
+    }
+
+    /// Sends a message, with a descriptor if there is one to go with it.
+    pub(crate) fn send(&self, message: &Message, descriptor: Option<BorrowedFd<'_>>) -> Result<()> {
+        let (tag, payload) = encode(message)?;
+        let parts = [IoSlice::new(std::slice::from_ref(&tag)), IoSlice::new(&payload)];
+        let descriptors: Vec<BorrowedFd<'_>> = descriptor.into_iter().collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        }
+        rustix::net::sendmsg(self.0.as_fd(), &parts, &mut control, SendFlags::NOSIGNAL)
+            .sys("sendmsg", "the channel")
+            .map(drop)
+    }
+
+    /// Receives a message; `None` is the end of file. A [`Message::Failed`] becomes the error that it carries.
+    pub(crate) fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>> {
+        let mut bytes = vec![0; LARGEST];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            let parts = &mut [IoSliceMut::new(&mut bytes)];
+            match rustix::net::recvmsg(self.0.as_fd(), parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+                Err(Errno::INTR) => continue,
+                // The other end was closed with something unread in it.
+                Err(Errno::CONNRESET) => return Ok(None),
+                other => break other.sys("recvmsg", "the channel")?.bytes,
+            }
+        };
+        let descriptor = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
+        });
+        let Some((tag, payload)) = bytes.get(..received).and_then(<[u8]>::split_first) else {
+            return Ok(None);
+        };
+        match decode(*tag, payload)? {
+            Message::Failed(error) => Err(error),
+            message => Ok(Some((message, descriptor))),
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn encode(message: &Message) -> Result<(u8, Vec<u8>)> {
+    Ok(match message {
+        Message::Cloned(pid) => (b'c', pid.to_ne_bytes().to_vec()),
+        Message::RootfsReady => (b'm', vec![]),
+        Message::HooksDone => (b'h', vec![]),
+        Message::Ready => (b'r', vec![]),
+        Message::Run(filter) => (b'g', filter.clone()),
+        Message::Failed(error) => (b'e', serde_json::to_vec(error).map_err(|_| garbled())?),
+    })
+}
+
+fn decode(tag: u8, payload: &[u8]) -> Result<Message> {
+    Ok(match tag {
+        b'c' => Message::Cloned(payload.try_into().map(i32::from_ne_bytes).map_err(|_| garbled())?),
+        b'm' => Message::RootfsReady,
+        b'h' => Message::HooksDone,
+        b'r' => Message::Ready,
+        b'g' => Message::Run(payload.to_vec()),
+        b'e' => Message::Failed(serde_json::from_slice(payload).map_err(|_| garbled())?),
+        _ => return Err(garbled()),
+    })
+}
+
+/// The other end did not follow the protocol.
+pub(crate) fn garbled() -> Error {
+    Error::new(Kind::System, "the container's process and the runtime lost step with each other")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Phase;
+
+    #[test]
+    fn messages_and_descriptors_arrive_in_order() {
+        let (parent, child) = Channel::pair().expect("pair");
+        child.send(&Message::Cloned(42), Some(child.as_fd())).expect("send");
+        child.send(&Message::Ready, None).expect("send");
+        let (message, descriptor) = parent.receive().expect("receive").expect("a message");
+        assert!(matches!(message, Message::Cloned(42)) && descriptor.is_some());
+        let (message, descriptor) = parent.receive().expect("receive").expect("a message");
+        assert!(matches!(message, Message::Ready) && descriptor.is_none());
+        parent.send(&Message::Run(vec![7; 32 * 1024]), None).expect("the longest filter");
+        let Some((Message::Run(filter), None)) = child.receive().expect("receive") else { panic!("no filter") };
+        assert_eq!(filter.len(), 32 * 1024);
+    }
+
+    #[test]
+    fn a_failure_arrives_whole_and_a_death_is_an_end_of_file() {
+        let (parent, child) = Channel::pair().expect("pair");
+        let error = Error::invalid("process.cwd", "it does not exist").during(Phase::Exec);
+        child.send(&Message::Failed(error.clone()), None).expect("send");
+        assert_eq!(parent.receive().expect_err("the failure"), error);
+        drop(child);
+        assert!(parent.receive().expect("no failure").is_none());
+    }
+}

@@ -1,0 +1,70 @@
+//! A process that joins a running container, from its clone to the payload: one ordered script.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::channel::Channel;
+use super::init::report;
+use super::payload::{self, Payload};
+use super::{launch, stage};
+use crate::cgroups::Membership;
+use crate::error::{During, Phase, Result, SysContext};
+use crate::host::HostProc;
+use crate::namespaces::{Kind, NamespacesPlan};
+use crate::plan::ProcessPlan;
+use crate::{attributes, sys, terminal};
+
+/// Everything that a joining process inherits from its parent.
+pub(crate) struct Joiner<'a> {
+    pub(crate) plan: &'a ProcessPlan,
+    /// The namespaces that the container does not share with the runtime.
+    pub(crate) namespaces: &'a NamespacesPlan,
+    /// The container's init, whose namespaces are joined all at once (setns(2) with a pidfd).
+    pub(crate) container: &'a OwnedFd,
+    pub(crate) membership: &'a Membership,
+    pub(crate) proc: &'a HostProc,
+}
+
+impl Joiner<'_> {
+    /// A PID namespace only takes effect for children.
+    pub(crate) fn needs_stage(&self) -> bool {
+        self.namespaces.has(Kind::Pid)
+    }
+
+    /// Runs as the joining process; returns only on failure, which it has reported.
+    pub(crate) fn run(&self, channel: Channel) -> Result<()> {
+        let payload = self.prepare(&channel).map_err(|error| report(&channel, error))?;
+        Err(report(&channel, payload.execute()))
+    }
+
+    fn prepare(&self, channel: &Channel) -> Result<Payload> {
+        self.membership.join_self().during(Phase::Cgroup)?;
+        // Its score is set before it cannot be seen any more: /proc/PID/oom_score_adj of a hidden process is root's.
+        if let Some(score) = self.plan.attributes.oom_score_adj {
+            self.proc.write_own("oom_score_adj", &score.to_string()).during(Phase::Attributes)?;
+        }
+        attributes::set_limits(&self.plan.attributes.limits)?;
+        payload::hide()?;
+        let flags = self.namespaces.flags();
+        if flags != 0 {
+            sys::namespace::setns(self.container.as_fd(), flags)
+                .sys("setns", "the container's namespaces")
+                .during(Phase::Namespaces)?;
+        }
+        if self.needs_stage() {
+            if let stage::Side::Stage = stage::divide(channel)? {
+                sys::clone::exit_now(0);
+            }
+        }
+        rustix::process::setsid().sys("setsid", "the joining process").during(Phase::Attributes)?;
+        payload::join_keyring(self.plan)?;
+        let terminal = self.plan.terminal.map(terminal::open).transpose()?;
+        if let Some(terminal) = &terminal {
+            terminal.attach()?;
+        }
+        let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
+        drop(terminal);
+        let payload = payload::confine(self.plan, filter.as_ref(), self.proc)?;
+        payload::clean_up(self.plan.passed_fds)?;
+        Ok(payload)
+    }
+}

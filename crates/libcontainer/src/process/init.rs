@@ -1,0 +1,140 @@
+//! The container's init, from its clone to the payload: one ordered script.
+
+use std::os::fd::AsFd;
+
+use super::channel::{Channel, Message};
+use super::gate::Gate;
+use super::payload::{self, Payload};
+use super::{launch, stage};
+use crate::cgroups::Membership;
+use crate::error::{During, Error, Phase, Result, SysContext};
+use crate::hooks::{self, HookState};
+use crate::host::HostProc;
+use crate::namespaces::{self, Kind, OpenNamespace};
+use crate::plan::Plan;
+use crate::{attributes, rootfs, sysctl, terminal};
+
+/// Everything that init inherits from its parent: the plan, and what was opened on the host.
+pub(crate) struct Init<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) membership: &'a Membership,
+    pub(crate) namespaces: &'a [OpenNamespace],
+    pub(crate) proc: &'a HostProc,
+    /// Where it waits for `start`; absent: it goes straight on, as `run` wants it.
+    pub(crate) gate: Option<Gate>,
+    pub(crate) hook_state: &'a HookState,
+}
+
+impl Init<'_> {
+    /// Runs as the container's init; returns only on failure, which it has reported.
+    pub(crate) fn run(&self, channel: Channel) -> Result<()> {
+        let payload = self.prepare(&channel).map_err(|error| report(&channel, error))?;
+        match &self.gate {
+            // Closing the channel says that all went well; from here on failures go through the gate.
+            Some(gate) => {
+                drop(channel);
+                gate.wait()?;
+                let error = self.execute(&payload);
+                gate.fail(&error);
+                Err(error)
+            }
+            None => Err(report(&channel, self.execute(&payload))),
+        }
+    }
+
+    fn prepare(&self, channel: &Channel) -> Result<Payload> {
+        let plan = self.plan;
+        self.membership.join_self().during(Phase::Cgroup)?;
+        if plan.namespaces.needs_stage() {
+            self.pass_stage(channel)?;
+        }
+        self.set_identity()?;
+        self.enter_namespaces()?;
+        self.set_names()?;
+        let proc_sys = sysctl::open_host_proc_sys(self.proc)?;
+        let root = rootfs::prepare(&plan.rootfs).during(Phase::Rootfs)?;
+        if plan.hooks.has_runtime_hooks() {
+            launch::await_hooks(channel)?;
+        }
+        self.run_hooks(&plan.hooks.create_container, "createContainer", "creating")?;
+        rootfs::enter(root, &plan.rootfs).during(Phase::Rootfs)?;
+        let terminal = plan.process.terminal.map(terminal::open).transpose()?;
+        sysctl::apply(&plan.sysctl, proc_sys.as_fd())?;
+        rootfs::finish(&plan.rootfs).during(Phase::Rootfs)?;
+        if let Some(terminal) = &terminal {
+            terminal.attach()?;
+        }
+        let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
+        drop(terminal);
+        payload::confine(&plan.process, filter.as_ref(), self.proc)
+    }
+
+    /// Joins the PID namespace and goes on as the process that was cloned into it; the stage exits here.
+    fn pass_stage(&self, channel: &Channel) -> Result<()> {
+        payload::hide()?;
+        namespaces::join_of(self.namespaces, Kind::Pid)?;
+        match stage::divide(channel)? {
+            stage::Side::Child => Ok(()),
+            stage::Side::Stage => crate::sys::clone::exit_now(0),
+        }
+    }
+
+    /// What belongs to the process rather than to a namespace, while it has the right to change it.
+    fn set_identity(&self) -> Result<()> {
+        let process = &self.plan.process;
+        rustix::process::setsid().sys("setsid", "the container's process").during(Phase::Attributes)?;
+        if let Some(score) = process.attributes.oom_score_adj {
+            self.proc.write_own("oom_score_adj", &score.to_string()).during(Phase::Attributes)?;
+        }
+        attributes::set_limits(&process.attributes.limits)
+    }
+
+    fn enter_namespaces(&self) -> Result<()> {
+        let plan = &self.plan.namespaces;
+        if !plan.join.is_empty() {
+            payload::hide()?;
+        }
+        namespaces::join_all_but(self.namespaces, Kind::Pid)?;
+        namespaces::unshare(plan)?;
+        if plan.makes(Kind::Network) {
+            namespaces::bring_up_loopback()?;
+        }
+        payload::join_keyring(&self.plan.process)
+    }
+
+    fn set_names(&self) -> Result<()> {
+        let plan = self.plan;
+        if !plan.hostname.is_empty() {
+            rustix::system::sethostname(plan.hostname.as_bytes()).sys("sethostname", &plan.hostname)?;
+        }
+        if !plan.domainname.is_empty() {
+            rustix::system::setdomainname(plan.domainname.as_bytes()).sys("setdomainname", &plan.domainname)?;
+        }
+        Ok(())
+    }
+
+    fn run_hooks(&self, list: &[hooks::HookPlan], kind: &str, status: &str) -> Result<()> {
+        if list.is_empty() {
+            return Ok(());
+        }
+        let pid = rustix::process::getpid().as_raw_pid();
+        hooks::run(list, &self.hook_state.json(status, Some(pid)), kind, None).during(Phase::Hooks)
+    }
+
+    /// The last steps after `start`.
+    fn execute(&self, payload: &Payload) -> Error {
+        let ready = self
+            .run_hooks(&self.plan.hooks.start_container, "startContainer", "created")
+            .and_then(|()| payload::clean_up(self.plan.process.passed_fds));
+        match ready {
+            Ok(()) => payload.execute(),
+            Err(error) => error,
+        }
+    }
+}
+
+/// Tells the parent of a failure; if the parent is gone, nobody is left to be told.
+pub(super) fn report(channel: &Channel, error: Error) -> Error {
+    let _ = channel.send(&Message::Failed(error.clone()), None);
+    error
+}

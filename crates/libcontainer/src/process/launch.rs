@@ -1,0 +1,169 @@
+//! The parent's side: clones the container's process and leads it through the protocol of [`super::channel`].
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+
+use super::channel::{Channel, Message, garbled};
+use super::wait::{self, Ended};
+use crate::cgroups::Membership;
+use crate::error::{During, Error, Kind, Phase, Result, SysContext};
+use crate::seccomp::{self, Filter, SeccompPlan};
+use crate::sys::clone::{CloneArgs, Cloned, SingleThreaded, clone3, exit_now};
+
+/// How long a process may take to die of SIGKILL before it is given up.
+const DEATH_LIMIT: Duration = Duration::from_secs(10);
+
+/// A child on its way to the payload. Dropped before [`Launching::finish`], it is killed and collected.
+#[derive(Debug)]
+pub(crate) struct Launching {
+    pid: Pid,
+    /// Taken by `finish`.
+    pidfd: Option<OwnedFd>,
+    channel: Channel,
+}
+
+/// How the child is cloned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Birth<'a> {
+    /// The cgroups it is to be in.
+    pub(crate) membership: &'a Membership,
+    /// `CLONE_NEW*` flags that it must be born with.
+    pub(crate) namespaces: u64,
+    /// Whether a stage clones it.
+    pub(crate) staged: bool,
+}
+
+/// Clones a process that runs `child` and exits; what `child` returns an error for is sent to the parent.
+///
+/// `child` gets the channel to give it up (drop it) when it can no longer be used.
+pub(crate) fn launch(birth: Birth<'_>, child: impl FnOnce(Channel) -> Result<()>) -> Result<Launching> {
+    let proof = SingleThreaded::prove()
+        .sys("stat", "/proc/self/task: the caller of libcontainer must have one thread")
+        .during(Phase::Launch)?;
+    let (ours, theirs) = Channel::pair().during(Phase::Launch)?;
+    let args = CloneArgs { namespaces: birth.namespaces, sibling: false, cgroup: birth.membership.v2() };
+    match clone3(&proof, args).sys("clone3", "the container's process").during(Phase::Launch)? {
+        Cloned::Child => {
+            drop(ours);
+            // The child reports its own failures: what is left of the outcome is the exit status.
+            exit_now(i32::from(child(theirs).is_err()))
+        }
+        Cloned::Parent(pid, pidfd) => {
+            drop(theirs);
+            let launching = Launching { pid, pidfd: Some(pidfd), channel: ours };
+            if birth.staged { launching.after_stage() } else { Ok(launching) }
+        }
+    }
+}
+
+impl Launching {
+    /// The child's pid, as the caller's PID namespace numbers it.
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// What was launched is the stage: collects it, and goes on with the process that it cloned.
+    fn after_stage(mut self) -> Result<Launching> {
+        let (pid, pidfd) = match self.channel.receive()? {
+            Some((Message::Cloned(pid), Some(pidfd))) => (Pid::from_raw(pid).ok_or_else(garbled)?, pidfd),
+            Some(_) => return Err(garbled()),
+            None => return Err(self.explain_death()),
+        };
+        if let Some(stage) = self.pidfd.replace(pidfd) {
+            wait::reap(stage.as_fd()).during(Phase::Launch)?;
+        }
+        self.pid = pid;
+        Ok(self)
+    }
+
+    /// Leads the child up to the point where all is set up but the filter: `on_rootfs` runs when its mounts are made.
+    /// Gives the terminal's master, if it has one.
+    pub(crate) fn until_ready(&mut self, on_rootfs: impl FnOnce() -> Result<()>) -> Result<Option<OwnedFd>> {
+        match self.channel.receive()? {
+            Some((Message::RootfsReady, _)) => {
+                on_rootfs()?;
+                self.channel.send(&Message::HooksDone, None)?;
+            }
+            Some((Message::Ready, console)) => return Ok(console),
+            Some(_) => return Err(garbled()),
+            None => return Err(self.explain_death()),
+        }
+        match self.channel.receive()? {
+            Some((Message::Ready, console)) => Ok(console),
+            Some(_) => Err(garbled()),
+            None => Err(self.explain_death()),
+        }
+    }
+
+    /// Lets the child finish, under `filter`: returns when it waits at the gate or has executed its payload.
+    pub(crate) fn finish(mut self, filter: Option<Filter>, must_live: bool) -> Result<(Pid, OwnedFd)> {
+        let bytes = filter.map(|filter| filter.to_bytes()).unwrap_or_default();
+        if self.channel.send(&Message::Run(bytes), None).is_err() {
+            return Err(self.explain_death());
+        }
+        if self.channel.receive()?.is_some() {
+            return Err(garbled());
+        }
+        let pidfd = self.pidfd.take().ok_or_else(garbled)?;
+        if must_live && wait::wait_for_end(pidfd.as_fd(), Duration::ZERO)? {
+            self.pidfd = Some(pidfd);
+            return Err(self.explain_death());
+        }
+        Ok((self.pid, pidfd))
+    }
+
+    /// Why a child that said nothing is gone.
+    fn explain_death(&mut self) -> Error {
+        let error = Error::new(Kind::System, "the container's process died while it was set up").during(Phase::Launch);
+        let Some(pidfd) = self.pidfd.take() else { return error };
+        let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+        match wait::reap(pidfd.as_fd()) {
+            Ok(Ended::Killed(9)) => error
+                .cause("it was killed (signal 9)")
+                .remedy("if its memory limit is very small, raise linux.resources.memory.limit"),
+            Ok(Ended::Killed(signal)) => error.cause(format!("it was killed by signal {signal}")),
+            Ok(Ended::Exited(status)) => error.cause(format!("it exited with status {status}")),
+            Err(_) => error,
+        }
+    }
+}
+
+impl Drop for Launching {
+    fn drop(&mut self) {
+        if let Some(pidfd) = self.pidfd.take() {
+            let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+            if wait::wait_for_end(pidfd.as_fd(), DEATH_LIMIT).unwrap_or(false) {
+                let _ = wait::try_reap(pidfd.as_fd());
+            }
+        }
+    }
+}
+
+/// Compiles the filter, while the child makes its mounts.
+pub(crate) fn compile(seccomp: Option<&SeccompPlan>) -> Result<Option<Filter>> {
+    seccomp.map(seccomp::compile).transpose().during(Phase::Seccomp)
+}
+
+/// The child's side of [`Launching::finish`]: says that it is ready and waits for the filter.
+///
+/// # Errors
+/// If the parent has died: nobody would ever start this process.
+pub(crate) fn await_run(channel: &Channel, console: Option<&OwnedFd>) -> Result<Option<Filter>> {
+    channel.send(&Message::Ready, console.map(AsFd::as_fd))?;
+    match channel.receive()? {
+        Some((Message::Run(bytes), _)) if bytes.is_empty() => Ok(None),
+        Some((Message::Run(bytes), _)) => Filter::from_bytes(&bytes).map(Some).ok_or_else(garbled),
+        _ => Err(garbled()),
+    }
+}
+
+/// The child's side of [`Launching::until_ready`]'s hooks.
+pub(crate) fn await_hooks(channel: &Channel) -> Result<()> {
+    channel.send(&Message::RootfsReady, None)?;
+    match channel.receive()? {
+        Some((Message::HooksDone, _)) => Ok(()),
+        _ => Err(garbled()),
+    }
+}

@@ -1,0 +1,202 @@
+//! The last steps, the same for a container's init and for exec: from a process in the right namespaces to the payload.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
+use rustix::process::DumpableBehavior;
+
+use crate::error::{During, Error, Kind, Phase, Result, SysContext};
+use crate::host::HostProc;
+use crate::plan::ProcessPlan;
+use crate::seccomp::Filter;
+use crate::{attributes, capabilities, lsm, seccomp, sys};
+
+/// The last descriptor that every program knows.
+const LAST_STDIO: i32 = 2;
+
+/// A payload that only needs to be executed.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    executable: CString,
+    args: Vec<CString>,
+    env: Vec<CString>,
+}
+
+/// Joins the session keyring of the container. Best effort where there are no keyrings (kernel without CONFIG_KEYS, an
+/// outer container's seccomp filter), since they protect little beyond what credentials do.
+pub(crate) fn join_keyring(plan: &ProcessPlan) -> Result<()> {
+    let Some(name) = plan.keyring.as_deref().and_then(|name| CString::new(name).ok()) else { return Ok(()) };
+    match sys::keyring::join_session_keyring(&name) {
+        Err(Errno::NOSYS | Errno::PERM) => Ok(()),
+        other => other
+            .sys("keyctl", "a session keyring")
+            .map_err(|error| match error.errno() {
+                Some(Errno::DQUOT) => error
+                    .cause("the user has no room for more keys")
+                    .remedy("raise kernel.keys.maxkeys or use --no-new-keyring"),
+                _ => error,
+            })
+            .during(Phase::Attributes),
+    }
+}
+
+/// Becomes the user with the capabilities, label and filter of the plan, in its working directory, and finds its
+/// executable. Nothing that needs a privilege can be done after this.
+pub(crate) fn confine(plan: &ProcessPlan, filter: Option<&Filter>, proc: &HostProc) -> Result<Payload> {
+    lsm::label_next_exec(&plan.lsm, proc)?;
+    if plan.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).sys("prctl", "PR_SET_NO_NEW_PRIVS").during(Phase::Attributes)?;
+    } else if let Some(filter) = filter {
+        // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go.
+        seccomp::load(filter)?;
+    }
+    let entered = change_directory(plan)?;
+    become_user(plan)?;
+    if !entered {
+        rustix::process::chdir(&plan.cwd).map_err(|errno| cwd_error(plan, errno))?;
+    }
+    check_inside()?;
+    let payload = find_payload(plan)?;
+    if let (true, Some(filter)) = (plan.no_new_privileges, filter) {
+        seccomp::load(filter)?;
+    }
+    Ok(payload)
+}
+
+fn become_user(plan: &ProcessPlan) -> Result<()> {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(plan.attributes.umask));
+    capabilities::drop_bounding(&plan.capabilities)?;
+    attributes::own_stdio(plan.attributes.uid)?;
+    let changes_user = plan.attributes.uid != 0;
+    if changes_user {
+        capabilities::keep_across_setuid(true)?;
+    }
+    attributes::become_user(&plan.attributes)?;
+    if changes_user {
+        capabilities::keep_across_setuid(false)?;
+    }
+    capabilities::apply_after_setuid(&plan.capabilities)
+}
+
+/// Enters the working directory while still root; what root may not enter (a user's own network share) is left for the
+/// user. Whether it was entered.
+fn change_directory(plan: &ProcessPlan) -> Result<bool> {
+    match rustix::process::chdir(&plan.cwd) {
+        Ok(()) => Ok(true),
+        Err(Errno::ACCESS | Errno::PERM) => Ok(false),
+        Err(errno) => Err(cwd_error(plan, errno)),
+    }
+}
+
+fn cwd_error(plan: &ProcessPlan, errno: Errno) -> Error {
+    let error = Error::system("chdir", plan.cwd.display(), errno).within("process.cwd").during(Phase::Exec);
+    match errno {
+        Errno::NOENT => error.remedy("make the directory in the root filesystem or change process.cwd"),
+        _ => error,
+    }
+}
+
+/// A working directory outside the container's root, reached through a descriptor of the host's (/proc/self/fd/7),
+/// would open the host to the payload (CVE-2024-21626). getcwd(2) tells: such a path does not start with a slash.
+fn check_inside() -> Result<()> {
+    let cwd = rustix::process::getcwd(Vec::new());
+    if cwd.as_ref().is_ok_and(|path| path.as_bytes().starts_with(b"/")) {
+        return Ok(());
+    }
+    Err(Error::invalid("process.cwd", "it is outside the container's root filesystem").during(Phase::Exec))
+}
+
+fn find_payload(plan: &ProcessPlan) -> Result<Payload> {
+    let strings = |list: &[String]| list.iter().filter_map(|string| CString::new(string.as_str()).ok()).collect();
+    let has_home = plan.env.iter().any(|line| line.starts_with("HOME=") && line.len() > "HOME=".len());
+    let mut env: Vec<CString> = strings(&plan.env);
+    if !has_home {
+        env.retain(|line| !line.as_bytes().starts_with(b"HOME="));
+        env.extend(CString::new(format!("HOME={}", attributes::home_of(plan.attributes.uid))).ok());
+    }
+    let name = plan.args.first().map(String::as_str).unwrap_or_default();
+    Ok(Payload { executable: find_executable(name, &plan.env).during(Phase::Exec)?, args: strings(&plan.args), env })
+}
+
+/// As execvp(3) finds it: a name with a slash is a path, any other is looked for in PATH.
+fn find_executable(name: &str, env: &[String]) -> Result<CString> {
+    let terminated = |path: &[u8]| CString::new(path).map_err(|_| Error::invalid("process.args[0]", "it contains NUL"));
+    if name.contains('/') {
+        let path = terminated(name.as_bytes())?;
+        return match check_executable(&path) {
+            Ok(()) => Ok(path),
+            Err(errno) => Err(executable_error(name, errno)),
+        };
+    }
+    let search = env.iter().find_map(|line| line.strip_prefix("PATH=")).unwrap_or_default();
+    let mut denied = false;
+    for directory in search.split(':') {
+        let directory = if directory.is_empty() { Path::new(".") } else { Path::new(directory) };
+        let path = terminated(directory.join(name).as_os_str().as_bytes())?;
+        match check_executable(&path) {
+            Ok(()) => return Ok(path),
+            Err(errno) => denied |= errno == Errno::ACCESS,
+        }
+    }
+    // The words are the field's own: engines look for them to tell their users "command not found" (exit code 127).
+    let error = Error::new(Kind::ExecNotFound, format!("exec: \"{name}\": executable file not found in $PATH"));
+    Err(if denied {
+        Error::new(Kind::ExecNotExecutable, format!("exec: \"{name}\": permission denied"))
+            .cause("a file of that name in PATH is not executable for the user")
+    } else if search.is_empty() {
+        error.cause("process.env has no PATH")
+    } else {
+        error.cause(format!("PATH is {search}"))
+    })
+}
+
+fn check_executable(path: &CString) -> Result<(), Errno> {
+    let stat = rustix::fs::stat(path)?;
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory {
+        return Err(Errno::ISDIR);
+    }
+    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
+}
+
+fn executable_error(name: &str, errno: Errno) -> Error {
+    let kind = match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Kind::ExecNotFound,
+        _ => Kind::ExecNotExecutable,
+    };
+    Error::system("stat", format!("exec: \"{name}\""), errno).of_kind(kind)
+}
+
+/// Signal state as a new program expects it, and no descriptor beyond those that it was promised (CVE-2024-21626).
+pub(crate) fn clean_up(passed_fds: u32) -> Result<()> {
+    sys::signal::reset_dispositions();
+    sys::signal::unblock_all().sys("rt_sigprocmask", "all signals").during(Phase::Exec)?;
+    let first = LAST_STDIO + 1 + passed_fds as i32;
+    sys::fd::close_on_exec_from(first).sys("close_range", "descriptors of the runtime").during(Phase::Exec)
+}
+
+/// Makes this process invisible to those in the namespaces that it is about to enter: no ptrace, no /proc/PID/fd
+/// (CVE-2016-9962).
+pub(crate) fn hide() -> Result<()> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .sys("prctl", "PR_SET_DUMPABLE")
+        .during(Phase::Namespaces)
+}
+
+impl Payload {
+    /// Executes it; returns only on failure.
+    pub(crate) fn execute(&self) -> Error {
+        let errno = sys::exec::execve(&self.executable, &self.args, &self.env);
+        let name = self.executable.to_string_lossy();
+        let error = Error::system("execve", format!("exec: \"{name}\""), errno)
+            .of_kind(Kind::ExecNotExecutable)
+            .during(Phase::Exec);
+        match errno {
+            Errno::NOEXEC => error.cause("it is neither a program of this architecture nor a script with a #! line"),
+            Errno::NOENT => error.cause("its interpreter or dynamic loader does not exist in the container"),
+            _ => error,
+        }
+    }
+}
