@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::check;
 
 /// Null-terminated pointers to `strings`, as the exec family wants them.
-fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+pub(super) fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
 

@@ -12,6 +12,7 @@ pub mod mount;
 pub mod namespace;
 pub mod seccomp;
 pub mod signal;
+pub mod spawn;
 
 use rustix::io::Errno;
 

@@ -1,0 +1,135 @@
+//! Running hooks, in the runtime or in the container's init.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, pidfd_open, pidfd_send_signal, waitid,
+};
+
+use super::output::{self, Output};
+use super::plan::HookPlan;
+use crate::error::{Error, Kind, Phase, Result, SysContext};
+use crate::sys::spawn::{Program, spawn};
+
+/// Runs `hooks` in order, each to its end, and stops at the first that fails. `kind` is the list's name in the spec
+/// (`createRuntime`), for the message; `state_json` is what each finds on its stdin.
+///
+/// `cwd` is where they start, `None` the caller's own directory. runc's are: the bundle for those in the runtime's
+/// namespaces, the root file system for createContainer, the process's cwd for startContainer.
+///
+/// The caller's SIGCHLD must not be ignored: the kernel would collect the exit status in its place.
+///
+/// # Errors
+/// If a hook cannot be executed, exits with another status than 0, is killed by a signal or exceeds its timeout; the
+/// message has the end of its output.
+pub fn run(hooks: &[HookPlan], state_json: &[u8], kind: &str, cwd: Option<&Path>) -> Result<()> {
+    hooks.iter().enumerate().try_for_each(|(index, hook)| run_numbered(hook, index, state_json, kind, cwd))
+}
+
+/// Like [`run`], but runs them all, whichever fail: what runtime.md demands for poststop. Gives the failures, for a
+/// warning each.
+pub fn run_all(hooks: &[HookPlan], state_json: &[u8], kind: &str, cwd: Option<&Path>) -> Vec<Error> {
+    let results = hooks.iter().enumerate().map(|(index, hook)| run_numbered(hook, index, state_json, kind, cwd));
+    results.filter_map(Result::err).collect()
+}
+
+fn run_numbered(hook: &HookPlan, index: usize, state: &[u8], kind: &str, cwd: Option<&Path>) -> Result<()> {
+    run_one(hook, state, cwd)
+        .map_err(|error| error.within(format!("error running {kind} hook #{index}")).during(Phase::Hooks))
+}
+
+fn run_one(hook: &HookPlan, state: &[u8], cwd: Option<&Path>) -> Result<()> {
+    let (mut stdout, stdout_writer) = Output::pipe()?;
+    let (mut stderr, stderr_writer) = Output::pipe()?;
+    let pidfd = start(hook, cwd, [output::stdin(state)?, stdout_writer, stderr_writer])?;
+    let deadline = hook.timeout.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
+    let watched = watch(&pidfd, deadline, &mut stdout, &mut stderr);
+    if !matches!(watched, Ok(true)) {
+        // It may have exited by now, which is just as well.
+        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+    }
+    let status = wait(&pidfd, &hook.path)?;
+    let in_time = watched?;
+    stdout.read_rest()?;
+    stderr.read_rest()?;
+    if in_time && status.exit_status() == Some(0) {
+        return Ok(());
+    }
+    let how = match (in_time, status.exit_status(), status.terminating_signal()) {
+        (false, ..) => format!("hook ran past specified timeout of {}.0s", hook.timeout.unwrap_or_default()),
+        (true, Some(code), _) => format!("exit status {code}"),
+        (true, None, signal) => format!("killed by signal {}", signal.unwrap_or_default()),
+    };
+    let cause = format!("{how}, stdout: {}, stderr: {}", stdout.text(), stderr.text());
+    Err(Error::new(Kind::System, hook.path.clone()).cause(cause))
+}
+
+/// Starts the hook; its ends of the three descriptors are closed here, so that end of file can be seen.
+fn start(hook: &HookPlan, cwd: Option<&Path>, stdio: [OwnedFd; 3]) -> Result<OwnedFd> {
+    let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Error::invalid(&hook.path, "has a null byte"));
+    let c_strings =
+        |strings: &[String]| strings.iter().map(|string| c_string(string.as_bytes())).collect::<Result<Vec<_>>>();
+    let cwd = cwd.map(|cwd| c_string(cwd.as_os_str().as_bytes())).transpose()?;
+    let program = Program {
+        path: &c_string(hook.path.as_bytes())?,
+        args: &c_strings(&hook.args)?,
+        env: &c_strings(&hook.env)?,
+        stdio: stdio.each_ref().map(AsFd::as_fd),
+        cwd: cwd.as_deref(),
+    };
+    let pid = spawn(&program).sys("posix_spawn", &hook.path)?;
+    pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| {
+        abandon(pid);
+        Error::system("pidfd_open", &hook.path, errno)
+    })
+}
+
+/// Ends a child that cannot be watched, so that nothing of it stays.
+fn abandon(pid: Pid) {
+    let _ = kill_process(pid, Signal::KILL);
+    let _ = rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED));
+}
+
+/// Reads the output until the hook exits (true) or the deadline has passed (false). Processes that the hook leaves
+/// behind may hold its output open; nobody waits for them.
+fn watch(pidfd: &OwnedFd, deadline: Option<Instant>, stdout: &mut Output, stderr: &mut Output) -> Result<bool> {
+    loop {
+        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if timeout == Some(Duration::ZERO) {
+            return Ok(false);
+        }
+        let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
+        let (exited, out, err) = {
+            let mut fds = vec![PollFd::new(pidfd, PollFlags::IN)];
+            let readers = [stdout.reader(), stderr.reader()];
+            fds.extend(readers.iter().flatten().map(|reader| PollFd::from_borrowed_fd(*reader, PollFlags::IN)));
+            match poll(&mut fds, timeout.as_ref()) {
+                Err(Errno::INTR) => continue,
+                result => result.sys("poll", "a hook's output")?,
+            };
+            let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+            let exited = ready.next().unwrap_or(false);
+            let [out, err] = readers.map(|reader| reader.is_some() && ready.next().unwrap_or(false));
+            (exited, out, err)
+        };
+        if exited {
+            return Ok(true);
+        }
+        for (output, ready) in [(&mut *stdout, out), (&mut *stderr, err)] {
+            if ready {
+                output.read()?;
+            }
+        }
+    }
+}
+
+fn wait(pidfd: &OwnedFd, path: &str) -> Result<WaitIdStatus> {
+    let waited = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED));
+    waited.and_then(|status| status.ok_or(Errno::CHILD)).sys("waitid", path)
+}
