@@ -11,7 +11,7 @@
 //! | L5 lifecycle | [`container`] |
 //! | L4 processes | [`process`] |
 //! | L3 the whole plan | [`plan`] |
-//! | L2 domains | [`namespaces`], [`rootfs`], [`cgroups`], [`seccomp`], [`capabilities`], [`lsm`], [`attributes`], [`sysctl`], [`hooks`], [`terminal`] |
+//! | L2 domains | [`namespaces`], [`userns`], [`rootfs`], [`cgroups`], [`seccomp`], [`capabilities`], [`lsm`], [`attributes`], [`sysctl`], [`hooks`], [`terminal`] |
 //! | L1 basics | [`host`], [`paths`], [`error`], [`spec`] |
 //! | L0 system calls | `sys`, the only `unsafe` |
 
@@ -32,6 +32,7 @@ pub mod seccomp;
 pub mod spec;
 pub mod sysctl;
 pub mod terminal;
+pub mod userns;
 
 mod sys;
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::seccomp::{self, SeccompPlan};
 use crate::spec::{Linux, Process, Spec};
 use crate::sysctl::{self, Owned, SysctlPlan};
 use crate::terminal::TerminalPlan;
+use crate::userns::{self, UsernsPlan};
 
 /// What the caller asks for besides the spec.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +44,8 @@ pub struct Request {
 #[allow(missing_docs)] // each is documented in its domain
 pub struct Plan {
     pub namespaces: NamespacesPlan,
+    /// The maps of a new user namespace.
+    pub userns: Option<UsernsPlan>,
     pub cgroup: CgroupPlan,
     pub rootfs: RootfsPlan,
     pub sysctl: SysctlPlan,
@@ -91,6 +94,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     refuse_unsupported(process, linux)?;
     let namespaces = namespaces::plan(&linux.namespaces)?;
     check_names(spec, &namespaces)?;
+    let userns = userns::plan(namespaces.makes(Kind::User), &linux.uid_mappings, &linux.gid_mappings)?;
     let cgroup = cgroups::plan(linux, &request.id, request.systemd_cgroup, &facts.cgroups)?;
     let rootfs = rootfs::plan(&RootfsInput {
         spec,
@@ -106,13 +110,15 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
         ipc: namespaces.has(Kind::Ipc),
         network: namespaces.has(Kind::Network),
         uts: namespaces.has(Kind::Uts),
-        user: false,
+        user: namespaces.has(Kind::User),
     };
-    let hooks = spec.hooks.as_ref().map(hooks::plan).transpose()?.unwrap_or_default();
+    let mut hooks = spec.hooks.as_ref().map(hooks::plan).transpose()?.unwrap_or_default();
     let process = plan_process(process, spec, request, facts, true)?;
+    hooks::set_default_env(&mut hooks.start_container, &process.env);
     Ok(Plan {
-        sysctl: sysctl::plan(&linux.sysctl, owned, &spec.hostname, &spec.domainname)?,
+        sysctl: sysctl::plan(&linux.sysctl, owned, &spec.domainname)?,
         namespaces,
+        userns,
         cgroup,
         rootfs,
         hooks,
@@ -199,11 +205,8 @@ fn check_names(spec: &Spec, namespaces: &NamespacesPlan) -> Result<()> {
 /// What the spec defines and this version does not do yet: to ignore it would deceive the user.
 fn refuse_unsupported(process: &Process, linux: &Linux) -> Result<()> {
     let fields = [
-        ("linux.uidMappings", !linux.uid_mappings.is_empty()),
-        ("linux.gidMappings", !linux.gid_mappings.is_empty()),
         ("linux.timeOffsets", !linux.time_offsets.is_empty()),
         ("linux.netDevices", !linux.net_devices.is_empty()),
-        ("linux.mountLabel", !linux.mount_label.is_empty()),
         ("linux.intelRdt", linux.intel_rdt.is_some()),
         ("linux.memoryPolicy", linux.memory_policy.is_some()),
         ("linux.personality", linux.personality.is_some()),

@@ -2,26 +2,31 @@
 
 use rustix::fs::Stat;
 use rustix::io::Errno;
-use rustix::process::{Gid, Resource, Rlimit, Uid};
+use rustix::process::{Gid, Pid, Resource, Rlimit, Uid};
 use rustix::stdio::{stderr, stdin, stdout};
 
 use super::plan::{AttributesPlan, Limit};
 use crate::error::{During, Error, Phase, Result, SysContext};
+use crate::host::HostProc;
 
-/// Sets resource limits; done before privileges are dropped, since raising one needs CAP_SYS_RESOURCE.
-pub fn set_limits(limits: &[Limit]) -> Result<()> {
-    limits.iter().try_for_each(set_limit).during(Phase::Attributes)
+/// Sets the resource limits and the OOM score of the process `pid`. Its parent does so: raising a limit needs a
+/// capability that the process may have lost in its user namespace, and a limit on open files must not hit its set-up.
+pub fn limit(plan: &AttributesPlan, pid: Pid, proc: &HostProc) -> Result<()> {
+    if let Some(score) = plan.oom_score_adj {
+        proc.write_of(pid.as_raw_pid(), "oom_score_adj", &score.to_string()).during(Phase::Attributes)?;
+    }
+    plan.limits.iter().try_for_each(|limit| set_limit(limit, pid)).during(Phase::Attributes)
 }
 
-fn set_limit(limit: &Limit) -> Result<()> {
+fn set_limit(limit: &Limit, pid: Pid) -> Result<()> {
     let finite = |value: u64| (value != u64::MAX).then_some(value);
     let Some(resource) = resource(limit.resource) else {
         return Err(Error::unsupported(format!("{} is unknown to this build", limit.name)));
     };
     let wanted = Rlimit { current: finite(limit.soft), maximum: finite(limit.hard) };
-    rustix::process::setrlimit(resource, wanted).map_err(|errno| {
+    rustix::process::prlimit(Some(pid), resource, wanted).map(drop).map_err(|errno| {
         let subject = format!("{} soft={} hard={}", limit.name, limit.soft, limit.hard);
-        let error = Error::system("setrlimit", subject, errno);
+        let error = Error::system("prlimit", subject, errno);
         match errno {
             Errno::PERM => error
                 .cause("the hard limit is above the runtime's own, and raising it needs CAP_SYS_RESOURCE")
@@ -120,7 +125,7 @@ mod tests {
         let own = rustix::process::getrlimit(Resource::Nofile);
         let Some(hard) = own.maximum else { return };
         let limit = Limit { name: "RLIMIT_NOFILE".into(), resource: 7, soft: hard + 1, hard: hard + 1 };
-        if let Err(error) = set_limits(&[limit]) {
+        if let Err(error) = set_limit(&limit, rustix::process::getpid()) {
             assert!(error.to_string().contains("CAP_SYS_RESOURCE"), "{error}");
         }
     }

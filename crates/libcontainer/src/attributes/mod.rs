@@ -4,6 +4,6 @@ mod apply;
 mod plan;
 mod user;
 
-pub use apply::{become_user, own_stdio, set_limits};
+pub use apply::{become_user, limit, own_stdio};
 pub use plan::{AttributesPlan, Limit, plan};
 pub use user::home_of;

@@ -12,13 +12,13 @@ use crate::cgroups::{Cgroup, Membership};
 use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::hooks;
 use crate::host::{HostFacts, HostProc};
-use crate::namespaces::{self, Kind as NamespaceKind};
+use crate::namespaces;
 use crate::plan::{self, Plan, Request};
 use crate::process::gate::Gate;
 use crate::process::launch::{Birth, Launching, compile, launch};
 use crate::process::{Init, sealed_exe};
 use crate::spec::{CONFIG, Spec};
-use crate::terminal;
+use crate::{attributes, terminal, userns};
 
 /// Makes a container and leaves its init waiting for [`super::start`] (runtime.md "Create").
 ///
@@ -58,6 +58,7 @@ fn make(store: &Store, options: &CreateOptions, start: bool) -> Result<Launched>
     let proc = HostProc::open().during(Phase::Launch)?;
 
     let mut making = Making::begin(store, options, bundle, config, &plan)?;
+    making.starts = start;
     let (_, membership) = Cgroup::create(&plan.cgroup).during(Phase::Cgroup)?;
     let hook_state = making.state.hook_state(&spec);
     let gate = if start { None } else { Some(Gate::make(making.entry.as_fd()).during(Phase::State)?) };
@@ -68,13 +69,11 @@ fn make(store: &Store, options: &CreateOptions, start: bool) -> Result<Launched>
         init.run(channel)
     })?;
     drop(init);
-    making.complete(launching, &plan, &sockets, options, start)
+    making.complete(launching, &plan, &sockets, &proc, options)
 }
 
 fn birth<'a>(plan: &Plan, membership: &'a Membership) -> Birth<'a> {
-    let new_pid = plan.namespaces.makes(NamespaceKind::Pid);
-    let namespaces = if new_pid { NamespaceKind::Pid.flag() } else { 0 };
-    Birth { membership, namespaces, staged: plan.namespaces.needs_stage() }
+    Birth { membership, namespaces: plan.namespaces.birth_flags(), staged: plan.namespaces.needs_stage() }
 }
 
 /// Where descriptors are handed to; connected before anything is made, so that a wrong path costs nothing.
@@ -116,6 +115,8 @@ struct Making {
     entry: Entry,
     state: State,
     pid_file: Option<PathBuf>,
+    /// Whether init goes on without waiting for `start`.
+    starts: bool,
     done: bool,
 }
 
@@ -137,7 +138,7 @@ impl Making {
             config,
         };
         let entry = store.create(&options.id)?;
-        let making = Making { entry, state, pid_file: None, done: false };
+        let making = Making { entry, state, pid_file: None, starts: false, done: false };
         notify::make_directory(&making.entry)?;
         making.entry.save(&making.state)?;
         Ok(making)
@@ -149,12 +150,18 @@ impl Making {
         mut launching: Launching,
         plan: &Plan,
         sockets: &Sockets,
+        proc: &HostProc,
         options: &CreateOptions,
-        start: bool,
     ) -> Result<Launched> {
-        let filter = compile(plan.process.seccomp.as_ref())?;
         let pid = launching.pid();
+        if let Some(userns) = &plan.userns {
+            userns::write_maps(userns, pid.as_raw_pid(), proc)?;
+            launching.proceed()?;
+        }
+        // The child makes its mounts meanwhile.
+        let filter = compile(plan.process.seccomp.as_ref())?;
         let console = launching.until_ready(|| self.run_hooks(plan, pid.as_raw_pid()))?;
+        attributes::limit(&plan.process.attributes, pid, proc)?;
         let console = sockets.hand_over_console(console)?.filter(|_| options.attach_console);
         self.state.init = Some(state::identify(pid)?);
         self.entry.save(&self.state)?;
@@ -162,10 +169,10 @@ impl Making {
             super::pid_file::write(path, pid.as_raw_pid())?;
             self.pid_file = Some(path.clone());
         }
-        let (pid, pidfd) = launching.finish(filter, !start)?;
+        let (pid, pidfd) = launching.finish(filter, !self.starts)?;
         let launched = Launched { pid, pidfd, console };
         sockets.hand_over_pidfd(&launched.pidfd)?;
-        if start {
+        if self.starts {
             super::start::run_poststart(&self.state)?;
         }
         self.done = true;
@@ -174,10 +181,10 @@ impl Making {
 
     /// The hooks of the runtime's own namespaces, once the mounts are made (config.md "Prestart", "CreateRuntime").
     fn run_hooks(&self, plan: &Plan, pid: i32) -> Result<()> {
-        let spec = self.state.spec()?;
-        let state = self.state.hook_state(&spec).json("creating", Some(pid));
-        hooks::run(&plan.hooks.prestart, &state, "prestart", Some(&self.state.bundle)).during(Phase::Hooks)?;
-        hooks::run(&plan.hooks.create_runtime, &state, "createRuntime", Some(&self.state.bundle)).during(Phase::Hooks)
+        // "created", as in runc up to 1.1 and crun: hooks that look for it in the field are older than "creating".
+        let state = self.hook_state.json("created", Some(pid));
+        hooks::run(&plan.hooks.prestart, &state, "prestart", Some(&self.state.bundle))?;
+        hooks::run(&plan.hooks.create_runtime, &state, "createRuntime", Some(&self.state.bundle))
     }
 }
 

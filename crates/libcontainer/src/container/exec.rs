@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use super::create::Sockets;
 use super::report::Status;
 use super::{ExecOptions, Launched, Store, passed, pid_file, require_state};
+use crate::attributes;
 use crate::error::{During, Error, Kind, Phase, Result};
 use crate::host::{HostFacts, HostProc};
 use crate::plan::{self, Request};
@@ -53,6 +54,7 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Launched> 
     let mut launching = launch(birth, |channel| joiner.run(channel))?;
     let filter = compile(plan.seccomp.as_ref())?;
     let console = launching.until_ready(|| Ok(()))?;
+    attributes::limit(&plan.attributes, launching.pid(), &proc)?;
     let console = sockets.hand_over_console(console)?.filter(|_| options.attach_console);
     let (pid, pidfd) = launching.finish(filter, false)?;
     let launched = Launched { pid, pidfd, console };

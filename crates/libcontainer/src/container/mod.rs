@@ -36,6 +36,11 @@ use rustix::process::Pid;
 use crate::error::{Error, Kind, Phase, Result};
 use crate::spec::Process;
 
+/// The environment of the runtime, which hooks without one of their own get, as in runc.
+fn own_environment() -> Vec<String> {
+    std::env::vars().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
 /// The state of a container that must have one.
 fn require_state(entry: &store::Entry, id: &str) -> Result<state::State> {
     let missing = || Error::new(Kind::NotFound, format!("container \"{id}\" does not exist")).during(Phase::State);

@@ -40,8 +40,12 @@ pub(super) fn run_poststart(state: &State) -> Result<()> {
     let spec = state.spec()?;
     let Some(list) = &spec.hooks else { return Ok(()) };
     let json = state.hook_state(&spec).json("running", state.init.map(|init| init.pid));
-    let run = hooks::plan(list).and_then(|plan| hooks::run(&plan.poststart, &json, "poststart", Some(&state.bundle)));
-    run.during(Phase::Hooks).inspect_err(|_| {
+    let run = || {
+        let mut poststart = hooks::plan(list)?.poststart;
+        hooks::set_default_env(&mut poststart, &super::own_environment());
+        hooks::run(&poststart, &json, "poststart", Some(&state.bundle))
+    };
+    run().during(Phase::Hooks).inspect_err(|_| {
         if let Ok(Some(init)) = state.open_init() {
             let _ = rustix::process::pidfd_send_signal(&init, rustix::process::Signal::KILL);
         }

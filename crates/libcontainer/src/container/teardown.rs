@@ -3,7 +3,7 @@
 
 use super::state::State;
 use super::store::Entry;
-use crate::error::{During, Phase, Result};
+use crate::error::{During, Error, Phase, Result};
 use crate::hooks;
 
 /// Removes what is left of a container whose processes are dead or may be killed: processes, cgroups, state. Runs its
@@ -15,23 +15,18 @@ pub(super) fn destroy(entry: &Entry, state: Option<&State>) -> Result<Vec<String
         // What is left in the cgroup without a PID namespace of its own, and init if it was never let go.
         state.cgroup.kill_all(libc::SIGKILL).during(Phase::Delete)?;
         state.cgroup.remove().during(Phase::Delete)?;
-        if let Err(error) = run_poststop(state) {
-            warnings.push(error.to_string());
-        }
+        let failures = run_poststop(state).unwrap_or_else(|error| vec![error]);
+        warnings.extend(failures.iter().map(ToString::to_string));
     }
     entry.remove().during(Phase::Delete)?;
     Ok(warnings)
 }
 
-fn run_poststop(state: &State) -> Result<()> {
+fn run_poststop(state: &State) -> Result<Vec<Error>> {
     let spec = state.spec()?;
-    let Some(list) = spec.hooks.as_ref().filter(|hooks| !hooks.poststop.is_empty()) else { return Ok(()) };
-    let plan = hooks::plan(list)?;
+    let Some(list) = spec.hooks.as_ref().filter(|hooks| !hooks.poststop.is_empty()) else { return Ok(Vec::new()) };
+    let mut poststop = hooks::plan(list)?.poststop;
+    hooks::set_default_env(&mut poststop, &super::own_environment());
     let json = state.hook_state(&spec).json("stopped", None);
-    let mut failure = Ok(());
-    for index in 0..plan.poststop.len() {
-        let one = plan.poststop.get(index..=index).unwrap_or_default();
-        failure = failure.and(hooks::run(one, &json, "poststop", Some(&state.bundle)));
-    }
-    failure
+    Ok(hooks::run_all(&poststop, &json, "poststop", Some(&state.bundle)))
 }

@@ -3,9 +3,11 @@
 mod apply;
 mod output;
 mod plan;
+mod state;
 
 pub use apply::{run, run_all};
 pub use plan::{HookPlan, HooksPlan, plan, set_default_env};
+pub use state::HookState;
 
 #[cfg(test)]
 mod tests;

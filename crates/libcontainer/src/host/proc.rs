@@ -29,18 +29,26 @@ impl HostProc {
         Ok(HostProc(fd))
     }
 
-    /// Writes `value` to a file of the calling thread, e.g. `oom_score_adj` or `attr/exec`.
+    /// Writes `value` to a file of the calling thread, e.g. `attr/exec`.
     pub fn write_own(&self, file: &str, value: &str) -> Result<()> {
-        let path = format!("thread-self/{file}");
+        self.write(&format!("thread-self/{file}"), value)
+    }
+
+    /// Writes `value` to a file of another process, e.g. `oom_score_adj`; `pid` as the host numbers it.
+    pub fn write_of(&self, pid: i32, file: &str, value: &str) -> Result<()> {
+        self.write(&format!("{pid}/{file}"), value)
+    }
+
+    fn write(&self, path: &str, value: &str) -> Result<()> {
         let fd = rustix::fs::openat2(
             &self.0,
-            &path,
+            path,
             OFlags::WRONLY | OFlags::CLOEXEC,
             Mode::empty(),
             ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV,
         )
         .sys("openat2", format_args!("/proc/{path}"))?;
-        rustix::io::write(&fd, value.as_bytes()).sys("write", format_args!("{value} to /proc/{path}")).map(drop)
+        rustix::io::write(&fd, value.as_bytes()).sys("write", format_args!("{} to /proc/{path}", value.trim_end())).map(drop)
     }
 }
 

@@ -61,10 +61,10 @@ fn join(namespace: &OpenNamespace) -> Result<()> {
         .during(Phase::Namespaces)
 }
 
-/// Makes the new namespaces that take effect for the calling process itself: all but the PID namespace, which a process
-/// can only be born into.
+/// Makes the new namespaces that the calling process was not born with. They belong to the user namespace that it is in,
+/// so that the container's root may administer them.
 pub fn unshare(plan: &NamespacesPlan) -> Result<()> {
-    let flags = plan.new_flags() & !Kind::Pid.flag();
+    let flags = plan.new_flags() & !plan.birth_flags();
     if flags == 0 {
         return Ok(());
     }

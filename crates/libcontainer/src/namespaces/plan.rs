@@ -12,6 +12,7 @@ use crate::spec::Namespace;
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)] // the names are the spec's own
 pub enum Kind {
+    User,
     Pid,
     Network,
     Mount,
@@ -22,11 +23,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order in which they are joined: mount last, since it changes what paths mean.
-    pub const ALL: [Kind; 6] = [Kind::Pid, Kind::Network, Kind::Ipc, Kind::Uts, Kind::Cgroup, Kind::Mount];
+    pub const ALL: [Kind; 7] = [Kind::User, Kind::Pid, Kind::Network, Kind::Ipc, Kind::Uts, Kind::Cgroup, Kind::Mount];
 
     /// The spec's name of it.
     pub fn name(self) -> &'static str {
         match self {
+            Kind::User => "user",
             Kind::Pid => "pid",
             Kind::Network => "network",
             Kind::Mount => "mount",
@@ -39,6 +41,7 @@ impl Kind {
     /// Its `CLONE_NEW*` flag.
     pub fn flag(self) -> u64 {
         (match self {
+            Kind::User => libc::CLONE_NEWUSER,
             Kind::Pid => libc::CLONE_NEWPID,
             Kind::Network => libc::CLONE_NEWNET,
             Kind::Mount => libc::CLONE_NEWNS,
@@ -95,6 +98,12 @@ impl NamespacesPlan {
         self.new.iter().fold(0, |flags, kind| flags | kind.flag())
     }
 
+    /// The `CLONE_NEW*` flags of the kinds that a process can only be born into, or must be born into: in a user
+    /// namespace that it made itself it would have to wait for its maps with the wrong ids.
+    pub fn birth_flags(&self) -> u64 {
+        self.new_flags() & (Kind::User.flag() | Kind::Pid.flag())
+    }
+
     /// Joining a PID namespace only takes effect for children, so somebody must be the parent.
     pub fn needs_stage(&self) -> bool {
         self.joins(Kind::Pid)
@@ -112,6 +121,11 @@ pub fn plan(namespaces: &[Namespace]) -> Result<NamespacesPlan> {
         let kind = kind_of(&namespace.kind).map_err(|error| error.within(field("type")))?;
         if plan.has(kind) {
             return Err(Error::invalid(field("type"), format!("{} is listed twice", kind.name())));
+        }
+        if kind == Kind::User && !namespace.path.is_empty() {
+            return Err(Error::unsupported("joining a user namespace is not supported by this version of creel")
+                .within(field("path"))
+                .remedy("make a new one: remove the path and give linux.uidMappings and linux.gidMappings"));
         }
         if namespace.path.is_empty() {
             plan.new.push(kind);
@@ -131,10 +145,10 @@ fn kind_of(name: &str) -> Result<Kind> {
         return Ok(kind);
     }
     match name {
-        "user" | "time" => Err(Error::unsupported(format!("{name} namespaces are not supported by this version of creel"))
+        "time" => Err(Error::unsupported("time namespaces are not supported by this version of creel")
             .remedy("remove it from linux.namespaces")),
         _ => Err(Error::new(crate::error::Kind::Invalid, format!("\"{name}\" is no kind of namespace"))
-            .remedy("use pid, network, mount, ipc, uts or cgroup")),
+            .remedy("use pid, network, mount, ipc, uts, cgroup or user")),
     }
 }
 
@@ -161,7 +175,8 @@ mod tests {
             (vec![namespace("pid", ""), namespace("pid", "")], "linux.namespaces[1].type: pid is listed twice"),
             (vec![namespace("net", "")], "linux.namespaces[0].type: \"net\" is no kind of namespace"),
             (vec![namespace("ipc", "proc/1/ns/ipc")], "is not an absolute path"),
-            (vec![namespace("user", "")], "user namespaces are not supported"),
+            (vec![namespace("user", "/proc/1/ns/user")], "joining a user namespace is not supported"),
+            (vec![namespace("time", "")], "time namespaces are not supported"),
         ] {
             let error = plan(&list).expect_err(text).to_string();
             assert!(error.contains(text), "{error}");

@@ -5,6 +5,7 @@
 //!     │ ───────── clone3 ────────────▶│  only if a PID namespace is joined
 //!     │ ◀──── Cloned(pid) + pidfd ─────│──── clone3 ────────────▶│
 //!     │                              exit                       │
+//!     │ ───────────────────────────── Proceed ─────────────────▶│  only if there is a user namespace to map
 //!     │ ◀──────────────────────────── RootfsReady ──────────────│  only if there are hooks to run outside
 //!     │ ───────────────────────────── HooksDone ───────────────▶│
 //!     │ ◀──────────────────────────── Ready [+ console] ────────│
@@ -36,6 +37,8 @@ const LARGEST: usize = 64 * 1024;
 pub(crate) enum Message {
     /// Stage to parent: the child's pid, as the parent numbers it; its pidfd comes along.
     Cloned(i32),
+    /// Parent to child: the ids of its user namespace are mapped.
+    Proceed,
     /// Child to parent: the mounts are made, the root is not changed yet.
     RootfsReady,
     /// Parent to child: hooks outside the container have run.
@@ -113,6 +116,7 @@ impl AsFd for Channel {
 fn encode(message: &Message) -> Result<(u8, Vec<u8>)> {
     Ok(match message {
         Message::Cloned(pid) => (b'c', pid.to_ne_bytes().to_vec()),
+        Message::Proceed => (b'p', vec![]),
         Message::RootfsReady => (b'm', vec![]),
         Message::HooksDone => (b'h', vec![]),
         Message::Ready => (b'r', vec![]),
@@ -124,6 +128,7 @@ fn encode(message: &Message) -> Result<(u8, Vec<u8>)> {
 fn decode(tag: u8, payload: &[u8]) -> Result<Message> {
     Ok(match tag {
         b'c' => Message::Cloned(payload.try_into().map(i32::from_ne_bytes).map_err(|_| garbled())?),
+        b'p' => Message::Proceed,
         b'm' => Message::RootfsReady,
         b'h' => Message::HooksDone,
         b'r' => Message::Ready,

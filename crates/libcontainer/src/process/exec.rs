@@ -11,7 +11,7 @@ use crate::error::{During, Phase, Result, SysContext};
 use crate::host::HostProc;
 use crate::namespaces::{Kind, NamespacesPlan};
 use crate::plan::ProcessPlan;
-use crate::{attributes, sys, terminal};
+use crate::{sys, terminal, userns};
 
 /// Everything that a joining process inherits from its parent.
 pub(crate) struct Joiner<'a> {
@@ -38,17 +38,15 @@ impl Joiner<'_> {
 
     fn prepare(&self, channel: &Channel) -> Result<Payload> {
         self.membership.join_self().during(Phase::Cgroup)?;
-        // Its score is set before it cannot be seen any more: /proc/PID/oom_score_adj of a hidden process is root's.
-        if let Some(score) = self.plan.attributes.oom_score_adj {
-            self.proc.write_own("oom_score_adj", &score.to_string()).during(Phase::Attributes)?;
-        }
-        attributes::set_limits(&self.plan.attributes.limits)?;
         payload::hide()?;
         let flags = self.namespaces.flags();
         if flags != 0 {
             sys::namespace::setns(self.container.as_fd(), flags)
                 .sys("setns", "the container's namespaces")
                 .during(Phase::Namespaces)?;
+        }
+        if self.namespaces.has(Kind::User) {
+            userns::become_root()?;
         }
         if self.needs_stage() {
             if let stage::Side::Stage = stage::divide(channel)? {
@@ -63,8 +61,6 @@ impl Joiner<'_> {
         }
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
-        let payload = payload::confine(self.plan, filter.as_ref(), self.proc)?;
-        payload::clean_up(self.plan.passed_fds)?;
-        Ok(payload)
+        payload::confine(self.plan, filter.as_ref(), self.proc)
     }
 }

@@ -1,6 +1,7 @@
 //! The container's init, from its clone to the payload: one ordered script.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use super::channel::{Channel, Message};
 use super::gate::Gate;
@@ -12,7 +13,7 @@ use crate::hooks::{self, HookState};
 use crate::host::HostProc;
 use crate::namespaces::{self, Kind, OpenNamespace};
 use crate::plan::Plan;
-use crate::{attributes, rootfs, sysctl, terminal};
+use crate::{rootfs, sysctl, terminal, userns};
 
 /// Everything that init inherits from its parent: the plan, and what was opened on the host.
 pub(crate) struct Init<'a> {
@@ -48,15 +49,15 @@ impl Init<'_> {
         if plan.namespaces.needs_stage() {
             self.pass_stage(channel)?;
         }
-        self.set_identity()?;
-        self.enter_namespaces()?;
+        rustix::process::setsid().sys("setsid", "the container's process").during(Phase::Attributes)?;
+        self.enter_namespaces(channel)?;
         self.set_names()?;
-        let proc_sys = sysctl::open_host_proc_sys(self.proc)?;
+        let proc_sys = sysctl::open_host_proc_sys()?;
         let root = rootfs::prepare(&plan.rootfs).during(Phase::Rootfs)?;
         if plan.hooks.has_runtime_hooks() {
             launch::await_hooks(channel)?;
         }
-        self.run_hooks(&plan.hooks.create_container, "createContainer", "creating")?;
+        self.run_hooks(&plan.hooks.create_container, "createContainer", Some(&plan.rootfs.root))?;
         rootfs::enter(root, &plan.rootfs).during(Phase::Rootfs)?;
         let terminal = plan.process.terminal.map(terminal::open).transpose()?;
         sysctl::apply(&plan.sysctl, proc_sys.as_fd())?;
@@ -79,18 +80,12 @@ impl Init<'_> {
         }
     }
 
-    /// What belongs to the process rather than to a namespace, while it has the right to change it.
-    fn set_identity(&self) -> Result<()> {
-        let process = &self.plan.process;
-        rustix::process::setsid().sys("setsid", "the container's process").during(Phase::Attributes)?;
-        if let Some(score) = process.attributes.oom_score_adj {
-            self.proc.write_own("oom_score_adj", &score.to_string()).during(Phase::Attributes)?;
-        }
-        attributes::set_limits(&process.attributes.limits)
-    }
-
-    fn enter_namespaces(&self) -> Result<()> {
+    fn enter_namespaces(&self, channel: &Channel) -> Result<()> {
         let plan = &self.plan.namespaces;
+        if self.plan.userns.is_some() {
+            launch::await_proceed(channel)?;
+            userns::become_root()?;
+        }
         if !plan.join.is_empty() {
             payload::hide()?;
         }
@@ -113,20 +108,17 @@ impl Init<'_> {
         Ok(())
     }
 
-    fn run_hooks(&self, list: &[hooks::HookPlan], kind: &str, status: &str) -> Result<()> {
+    fn run_hooks(&self, list: &[hooks::HookPlan], kind: &str, cwd: Option<&Path>) -> Result<()> {
         if list.is_empty() {
             return Ok(());
         }
         let pid = rustix::process::getpid().as_raw_pid();
-        hooks::run(list, &self.hook_state.json(status, Some(pid)), kind, None).during(Phase::Hooks)
+        hooks::run(list, &self.hook_state.json("created", Some(pid)), kind, cwd)
     }
 
     /// The last steps after `start`.
     fn execute(&self, payload: &Payload) -> Error {
-        let ready = self
-            .run_hooks(&self.plan.hooks.start_container, "startContainer", "created")
-            .and_then(|()| payload::clean_up(self.plan.process.passed_fds));
-        match ready {
+        match self.run_hooks(&self.plan.hooks.start_container, "startContainer", None) {
             Ok(()) => payload.execute(),
             Err(error) => error,
         }

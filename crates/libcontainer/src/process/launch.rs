@@ -78,6 +78,11 @@ impl Launching {
         Ok(self)
     }
 
+    /// Tells the child that the ids of its user namespace are mapped.
+    pub(crate) fn proceed(&mut self) -> Result<()> {
+        self.channel.send(&Message::Proceed, None).map_err(|_| self.explain_death())
+    }
+
     /// Leads the child up to the point where all is set up but the filter: `on_rootfs` runs when its mounts are made.
     /// Gives the terminal's master, if it has one.
     pub(crate) fn until_ready(&mut self, on_rootfs: impl FnOnce() -> Result<()>) -> Result<Option<OwnedFd>> {
@@ -155,6 +160,14 @@ pub(crate) fn await_run(channel: &Channel, console: Option<&OwnedFd>) -> Result<
     match channel.receive()? {
         Some((Message::Run(bytes), _)) if bytes.is_empty() => Ok(None),
         Some((Message::Run(bytes), _)) => Filter::from_bytes(&bytes).map(Some).ok_or_else(garbled),
+        _ => Err(garbled()),
+    }
+}
+
+/// The child's side of [`Launching::proceed`].
+pub(crate) fn await_proceed(channel: &Channel) -> Result<()> {
+    match channel.receive()? {
+        Some((Message::Proceed, _)) => Ok(()),
         _ => Err(garbled()),
     }
 }

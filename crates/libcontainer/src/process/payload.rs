@@ -47,18 +47,23 @@ pub(crate) fn join_keyring(plan: &ProcessPlan) -> Result<()> {
 /// executable. Nothing that needs a privilege can be done after this.
 pub(crate) fn confine(plan: &ProcessPlan, filter: Option<&Filter>, proc: &HostProc) -> Result<Payload> {
     lsm::label_next_exec(&plan.lsm, proc)?;
+    clean_up(plan.passed_fds)?;
+    // The working directory is entered and checked before any filter: one may well deny getcwd(2).
+    let entered = change_directory(plan)?;
+    if entered {
+        check_inside()?;
+    }
     if plan.no_new_privileges {
         rustix::thread::set_no_new_privs(true).sys("prctl", "PR_SET_NO_NEW_PRIVS").during(Phase::Attributes)?;
     } else if let Some(filter) = filter {
         // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go.
         seccomp::load(filter)?;
     }
-    let entered = change_directory(plan)?;
     become_user(plan)?;
     if !entered {
         rustix::process::chdir(&plan.cwd).map_err(|errno| cwd_error(plan, errno))?;
+        check_inside()?;
     }
-    check_inside()?;
     let payload = find_payload(plan)?;
     if let (true, Some(filter)) = (plan.no_new_privileges, filter) {
         seccomp::load(filter)?;
@@ -170,7 +175,7 @@ fn executable_error(name: &str, errno: Errno) -> Error {
 }
 
 /// Signal state as a new program expects it, and no descriptor beyond those that it was promised (CVE-2024-21626).
-pub(crate) fn clean_up(passed_fds: u32) -> Result<()> {
+fn clean_up(passed_fds: u32) -> Result<()> {
     sys::signal::reset_dispositions();
     sys::signal::unblock_all().sys("rt_sigprocmask", "all signals").during(Phase::Exec)?;
     let first = LAST_STDIO + 1 + passed_fds as i32;

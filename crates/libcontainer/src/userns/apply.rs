@@ -1,0 +1,36 @@
+//! Writing the maps, and becoming the root that they make.
+
+use rustix::process::{Gid, Uid};
+
+use super::plan::UsernsPlan;
+use crate::error::{During, Error, Phase, Result, SysContext};
+use crate::host::HostProc;
+use crate::spec::IdMapping;
+
+/// Writes the maps of a process that was born in a new user namespace; done by its parent, which may.
+///
+/// # Errors
+/// As user_namespaces(7) says; without CAP_SETUID only the caller's own id can be mapped.
+pub fn write_maps(plan: &UsernsPlan, pid: i32, proc: &HostProc) -> Result<()> {
+    let explain = |error: Error| {
+        error.during(Phase::Namespaces).cause("mapping ids other than one's own needs CAP_SETUID and CAP_SETGID")
+    };
+    proc.write_of(pid, "uid_map", &text(&plan.uids)).map_err(explain)?;
+    proc.write_of(pid, "gid_map", &text(&plan.gids)).map_err(explain)
+}
+
+/// A map as the kernel reads it; it must come in one write.
+fn text(map: &[IdMapping]) -> String {
+    map.iter().map(|range| format!("{} {} {}\n", range.container_id, range.host_id, range.size)).collect()
+}
+
+/// Becomes root of the user namespace; what this process makes from here on belongs to that root.
+pub fn become_root() -> Result<()> {
+    let become = || {
+        rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).sys("setresgid", "0")?;
+        rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).sys("setresuid", "0")
+    };
+    become()
+        .map_err(|error| error.remedy("map container id 0 in linux.uidMappings and linux.gidMappings"))
+        .during(Phase::Namespaces)
+}
