@@ -1,1 +1,306 @@
-//! (paths)
+//! Safe resolution of paths inside a container's root.
+//!
+//! Whoever writes the image, or shares a volume with the container, chooses the symlinks. So every path inside a root
+//! is resolved by the kernel with that root as the end of all `..` and absolute links (openat2(2), since Linux 5.6), and
+//! the descriptor it gives is what is used: nothing can be swapped between the check and the use (CVE-2021-30465).
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat, openat2};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result, SysContext};
+
+/// How often a resolution is repeated that a concurrent rename or mount made the kernel give up (`EAGAIN`).
+const RETRIES: u32 = 128;
+
+/// A directory that no path leaves: a container's root, held by a descriptor.
+#[derive(Debug)]
+pub struct Root {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Root {
+    /// Opens the directory at `path`, which the host resolves.
+    ///
+    /// # Errors
+    /// If it does not exist or is no directory.
+    pub fn open(path: &Path) -> Result<Root> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Root::from_fd(open(path, flags, Mode::empty()).sys("open", path.display())?, path))
+    }
+
+    /// Takes a directory that is open already (`O_PATH` is enough); `path` is for messages.
+    pub fn from_fd(fd: OwnedFd, path: &Path) -> Root {
+        Root { fd, path: path.to_owned() }
+    }
+
+    /// Where the host has it; for messages only.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens what `path` names inside this root with `flags` (`O_CLOEXEC` is added); symlinks are followed inside the
+    /// root, those of procfs that lead anywhere ("magic links") are refused with `ELOOP`.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Unsupported`] before Linux 5.6; else the kernel's, with `path` as the subject.
+    pub fn resolve(&self, path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd> {
+        self.openat2(path.as_ref(), flags, ResolveFlags::empty())
+    }
+
+    /// As [`Root::resolve`], but any symlink on the way is refused with `ELOOP`.
+    ///
+    /// # Errors
+    /// Those of [`Root::resolve`].
+    pub fn resolve_plain(&self, path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd> {
+        self.openat2(path.as_ref(), flags, ResolveFlags::NO_SYMLINKS)
+    }
+
+    fn openat2(&self, path: &Path, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd> {
+        let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let mut tries = RETRIES;
+        loop {
+            match openat2(&self.fd, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                Err(Errno::AGAIN | Errno::INTR) if tries > 0 => tries -= 1,
+                Err(Errno::NOSYS) => {
+                    return Err(Error::unsupported("this kernel has no openat2").remedy("Linux 5.6 or later is needed"));
+                }
+                result => return result.sys("openat2", path.display()),
+            }
+        }
+    }
+
+    /// Opens (`O_PATH`) the directory `path`, and makes what is missing of it with `mode` (subject to the umask).
+    ///
+    /// Symlinks that exist are followed inside the root; one that leads nowhere is an error, as nothing is made through
+    /// it.
+    ///
+    /// # Errors
+    /// Those of [`Root::resolve`] and of mkdirat(2); [`crate::error::Kind::Invalid`] for `..` in what is missing.
+    pub fn mkdir_all(&self, path: impl AsRef<Path>, mode: u32) -> Result<OwnedFd> {
+        let path = path.as_ref();
+        let directory = OFlags::PATH | OFlags::DIRECTORY;
+        let mut missing = Vec::new();
+        let mut existing = path;
+        let mut dir = loop {
+            match self.resolve(if existing.as_os_str().is_empty() { Path::new("/") } else { existing }, directory) {
+                Ok(dir) => break dir,
+                Err(error) if error.errno() != Some(Errno::NOENT) => return Err(error),
+                Err(error) => match (existing.components().next_back(), existing.parent()) {
+                    (Some(Component::Normal(name)), Some(parent)) => {
+                        missing.push(name);
+                        existing = parent;
+                    }
+                    (Some(Component::ParentDir), _) => {
+                        return Err(Error::invalid(path.display(), "has `..` in a part that does not exist"));
+                    }
+                    _ => return Err(error),
+                },
+            }
+        };
+        for name in missing.into_iter().rev() {
+            match mkdirat(&dir, name, Mode::from_raw_mode(mode)) {
+                // Another mount of this container, or another process, may just have made it; what it is the open says.
+                Ok(()) | Err(Errno::EXIST) => (),
+                Err(errno) => return Err(Error::system("mkdirat", path.display(), errno)),
+            }
+            dir =
+                openat(&dir, name, directory | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
+                    let error = Error::system("openat", path.display(), errno);
+                    match errno {
+                        Errno::LOOP | Errno::NOTDIR => error.cause("a symlink that leads nowhere is in its way"),
+                        _ => error,
+                    }
+                })?;
+        }
+        Ok(dir)
+    }
+
+    /// Opens the file `path`, or makes it, empty, with `mode` (subject to the umask) and its directories with 0755: a
+    /// target for the bind mount of a file.
+    ///
+    /// # Errors
+    /// Those of [`Root::mkdir_all`]; `EEXIST` if a symlink that leads nowhere has that name.
+    pub fn create_file(&self, path: impl AsRef<Path>, mode: u32) -> Result<OwnedFd> {
+        let path = path.as_ref();
+        match self.resolve(path, OFlags::PATH) {
+            Err(error) if error.errno() == Some(Errno::NOENT) => (),
+            result => return result,
+        }
+        let (parent, name) = split(path)?;
+        let dir = self.mkdir_all(parent, 0o755)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+        openat(&dir, &name, flags, Mode::from_raw_mode(mode)).map_err(|errno| {
+            let error = Error::system("openat", path.display(), errno);
+            match errno {
+                Errno::EXIST => error.cause("a symlink that leads nowhere is in its way"),
+                _ => error,
+            }
+        })
+    }
+
+    /// Opens (`O_PATH`) the directory that `path` is in, which must exist, and gives the last name.
+    ///
+    /// # Errors
+    /// Those of [`Root::resolve`]; [`crate::error::Kind::Invalid`] if `path` does not end in a name.
+    pub fn parent(&self, path: impl AsRef<Path>) -> Result<(OwnedFd, OsString)> {
+        let (parent, name) = split(path.as_ref())?;
+        Ok((self.resolve(parent, OFlags::PATH | OFlags::DIRECTORY)?, name))
+    }
+}
+
+/// A path's directory (`/` if it has none) and its last name.
+pub(crate) fn split(path: &Path) -> Result<(&Path, OsString)> {
+    let name = path.file_name().ok_or_else(|| Error::invalid(path.display(), "does not end in a name"))?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("/"));
+    Ok((parent, name.to_owned()))
+}
+
+/// `path` as an absolute path without `.`, `..` and repeated slashes, taken by its letters: `a/../b` is `/b`.
+///
+/// Relative paths are taken from `/`, as the runtime-spec has it for mount destinations.
+pub fn clean(path: impl AsRef<Path>) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for component in path.as_ref().components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => drop(clean.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => (),
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use rustix::fs::fstat;
+
+    use super::*;
+    use crate::error::Kind;
+
+    /// A directory of the test's own below /tmp, removed with all that is in it when the test ends, also by a panic.
+    pub(crate) struct TempDir(PathBuf);
+
+    impl TempDir {
+        pub(crate) fn new(name: &str) -> TempDir {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = PathBuf::from(format!("/tmp/creel-test-{}-{number}-{name}", std::process::id()));
+            std::fs::create_dir(&path).expect("make a temporary directory");
+            TempDir(path)
+        }
+
+        pub(crate) fn path(&self) -> &Path {
+            &self.0
+        }
+    }
+
+    impl Drop for TempDir {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn ino(fd: &OwnedFd) -> u64 {
+        fstat(fd).expect("fstat").st_ino
+    }
+
+    #[test]
+    fn clean_goes_by_the_letters() {
+        let cases = [
+            ("/a/b", "/a/b"),
+            ("a", "/a"),
+            ("", "/"),
+            ("/..", "/"),
+            ("//a/./b/../c/", "/a/c"),
+            ("../../x", "/x"),
+            ("/a/../..", "/"),
+        ];
+        for (path, wanted) in cases {
+            assert_eq!(clean(path).to_str(), Some(wanted), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_way_out_ends_inside() {
+        let (outside, inside) = (TempDir::new("out"), TempDir::new("in"));
+        std::fs::write(outside.path().join("canary"), "untouched").expect("canary");
+        std::fs::create_dir(inside.path().join("sub")).expect("mkdir");
+        symlink(outside.path(), inside.path().join("absolute")).expect("symlink");
+        symlink("../../../../../../../../../../etc", inside.path().join("sub/dots")).expect("symlink");
+        let root = Root::open(inside.path()).expect("open");
+        for path in ["absolute/canary", "/absolute", "sub/dots/passwd"] {
+            let error = root.resolve(path, OFlags::PATH).expect_err(path);
+            assert_eq!(error.errno(), Some(Errno::NOENT), "{path}: {error}");
+        }
+        let top = root.resolve("/../..", OFlags::PATH).expect("resolve");
+        assert_eq!(ino(&top), inside.path().metadata().expect("stat").ino());
+        // Making directories through a link whose target is missing inside must not make them outside, or anywhere.
+        root.mkdir_all("/absolute/new", 0o755).expect_err("a dangling link");
+        root.create_file("/absolute", 0o644).expect_err("a dangling link");
+        let left: Vec<_> = std::fs::read_dir(outside.path()).expect("list").flatten().map(|e| e.file_name()).collect();
+        assert_eq!(left, ["canary"]);
+    }
+
+    #[test]
+    fn magic_links_are_refused() {
+        let root = Root::open(Path::new("/")).expect("open /");
+        let error = root.resolve("/proc/self/fd/0", OFlags::PATH).expect_err("a magic link");
+        assert_eq!(error.errno(), Some(Errno::LOOP), "{error}");
+    }
+
+    #[test]
+    fn missing_directories_are_made_and_links_inside_followed() {
+        let dir = TempDir::new("mkdir");
+        std::fs::create_dir(dir.path().join("real")).expect("mkdir");
+        symlink("/real", dir.path().join("link")).expect("symlink");
+        let root = Root::open(dir.path()).expect("open");
+        let made = root.mkdir_all("/link/a/b", 0o700).expect("mkdir_all");
+        let there = dir.path().join("real/a/b").metadata().expect("made");
+        assert_eq!((ino(&made), there.permissions().mode() & 0o777), (there.ino(), 0o700));
+        assert_eq!(ino(&root.mkdir_all("/link/a/b", 0o755).expect("again")), there.ino());
+        let file = root.create_file("/link/c/file", 0o600).expect("create_file");
+        assert_eq!(ino(&file), dir.path().join("real/c/file").metadata().expect("made").ino());
+        let (parent, name) = root.parent("link/c/file").expect("parent");
+        assert_eq!(
+            (ino(&parent), name.to_str()),
+            (dir.path().join("real/c").metadata().expect("c").ino(), Some("file"))
+        );
+        let error = root.mkdir_all("/real/x/../y", 0o755).expect_err("dots in what is missing");
+        assert_eq!(error.kind(), Kind::Invalid);
+        assert!(!dir.path().join("real/y").exists());
+        let error = root.mkdir_all("/real/c/file/d", 0o755).expect_err("a file in the way");
+        assert_eq!(error.errno(), Some(Errno::NOTDIR));
+    }
+
+    #[test]
+    fn plain_resolution_takes_no_link_at_all() {
+        let dir = TempDir::new("plain");
+        std::fs::create_dir_all(dir.path().join("real/sub")).expect("mkdir");
+        symlink("real", dir.path().join("link")).expect("symlink");
+        let root = Root::open(dir.path()).expect("open");
+        root.resolve_plain("/real/sub", OFlags::PATH).expect("no link");
+        for path in ["/link", "/link/sub"] {
+            assert_eq!(root.resolve_plain(path, OFlags::PATH).expect_err(path).errno(), Some(Errno::LOOP));
+        }
+    }
+
+    #[test]
+    fn a_missing_root_is_told() {
+        let error = Root::open(Path::new("/creel-test-none")).expect_err("missing");
+        assert_eq!(error.to_string(), "/creel-test-none: open: no such file or directory");
+    }
+}

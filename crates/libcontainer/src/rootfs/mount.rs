@@ -1,0 +1,187 @@
+//! Carries out one step of the list: filesystems, and what all kinds of mounts share.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{OFlags, fstat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, fspick,
+};
+
+use super::options::{Attributes, Parameter};
+use super::pivot::attach;
+use super::plan_mounts::{Action, Change, Filesystem, MountStep, Remount};
+use super::target::{self, Make};
+use super::{bind, cgroup, legacy, tmpcopyup};
+use crate::error::{Error, Kind, Result, SysContext};
+use crate::paths::Root;
+use crate::sys::mount::{MountAttr, mount_setattr};
+
+pub(super) fn carry_out(root: &Root, step: &MountStep) -> Result<()> {
+    match &step.action {
+        Action::Filesystem(filesystem) => mount_filesystem(root, step, filesystem),
+        Action::Bind(bind) => bind::mount(root, step, bind),
+        Action::Remount(change) => remount(root, step, change),
+        Action::CgroupV1(cgroup) => cgroup::mount(root, step, cgroup),
+    }
+}
+
+fn mount_filesystem(root: &Root, step: &MountStep, filesystem: &Filesystem) -> Result<()> {
+    let place = match filesystem.plain {
+        true => target::find_plain(root, &step.destination)?,
+        false => target::find(root, &step.destination, || Ok(Make::Directory))?,
+    };
+    let inherited = match filesystem.inherit_mode && place.existed {
+        true => {
+            let mode = fstat(&place.fd).sys("fstat", step.destination.display())?.st_mode & 0o7777;
+            Some(Parameter { key: "mode".to_owned(), value: Some(format!("{mode:o}")) })
+        }
+        false => None,
+    };
+    if legacy::is_needed(filesystem) {
+        return legacy::mount(root, step, filesystem, &place.fd);
+    }
+    let context = Context::open(&filesystem.kind)?;
+    context.set_source(&filesystem.source)?;
+    for parameter in inherited.iter().chain(&filesystem.parameters) {
+        context.set(parameter)?;
+    }
+    let mount = context.create(filesystem.attributes)?;
+    change(mount.as_fd(), &step.changes)?;
+    if filesystem.copy_up && place.existed {
+        tmpcopyup::copy(place.fd.as_fd(), mount.as_fd())?;
+    }
+    attach(mount, &place.fd).map_err(|errno| attach_error(errno, &step.destination))
+}
+
+/// What is mounted there already gets other parameters or attributes.
+fn remount(root: &Root, step: &MountStep, change_of: &Remount) -> Result<()> {
+    let mount = root.resolve(&step.destination, OFlags::PATH)?;
+    if !change_of.parameters.is_empty() {
+        let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+        let fd = fspick(&mount, c"", flags).sys("fspick", step.destination.display())?;
+        let context = Context { fd, kind: "remount".to_owned() };
+        for parameter in &change_of.parameters {
+            context.set(parameter)?;
+        }
+        fsconfig_reconfigure(&context.fd).map_err(|errno| context.error("fsconfig", "reconfigure", errno))?;
+    }
+    change(mount.as_fd(), &step.changes)
+}
+
+/// Makes the changes, in order, on a mount or detached tree.
+pub(super) fn change(mount: impl AsFd, changes: &[Change]) -> Result<()> {
+    for change in changes {
+        let mut attr = MountAttr::setting(change.set.0);
+        attr.clear = change.clear.and(change.reset).0;
+        attr.propagation = change.propagation.map_or(0, super::Propagation::bits);
+        let mut result = mount_setattr(mount.as_fd(), c"", change.recursive, &attr);
+        if result == Err(Errno::PERM) && !change.reset.is_none() {
+            attr.clear = change.clear.0;
+            result = mount_setattr(mount.as_fd(), c"", change.recursive, &attr);
+        }
+        result.map_err(|errno| change_error(errno, change))?;
+    }
+    Ok(())
+}
+
+fn change_error(errno: Errno, change: &Change) -> Error {
+    let cleared = change.clear.without(Attributes::ATIME);
+    let what = match (change.set.is_none(), cleared.is_none()) {
+        (true, true) => "propagation".to_owned(),
+        (false, true) => format!("setting {}", change.set),
+        (true, false) => format!("clearing {cleared}"),
+        (false, false) => format!("setting {} and clearing {cleared}", change.set),
+    };
+    let error = Error::system("mount_setattr", what, errno);
+    match errno {
+        Errno::NOSYS => error.of_kind(Kind::Unsupported).remedy("Linux 5.12 or later is needed"),
+        Errno::PERM => error.cause("attributes are locked on a mount that came from another user namespace"),
+        Errno::INVAL => error.cause("nothing is mounted there, or this kernel does not know one of them"),
+        _ => error,
+    }
+}
+
+/// Why a finished mount could not be attached.
+pub(super) fn attach_error(errno: Errno, destination: &Path) -> Error {
+    let error = Error::system("move_mount", destination.display(), errno);
+    match errno {
+        Errno::INVAL | Errno::NOTDIR => error.cause("a directory goes onto a directory only, a file onto a file only"),
+        _ => error,
+    }
+}
+
+/// A filesystem that is being configured (fsopen(2), since Linux 5.2).
+pub(super) struct Context {
+    fd: OwnedFd,
+    kind: String,
+}
+
+impl Context {
+    pub(super) fn open(kind: &str) -> Result<Context> {
+        let fd = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|errno| {
+            let error = Error::system("fsopen", kind, errno);
+            match errno {
+                Errno::NODEV => error.of_kind(Kind::Unsupported).cause("this kernel has no filesystem of that type"),
+                Errno::NOSYS => error.of_kind(Kind::Unsupported).remedy("Linux 5.2 or later is needed"),
+                _ => error,
+            }
+        })?;
+        Ok(Context { fd, kind: kind.to_owned() })
+    }
+
+    /// What /proc/mounts shows in the first column, or the device.
+    pub(super) fn set_source(&self, source: &str) -> Result<()> {
+        if source.is_empty() {
+            return Ok(());
+        }
+        fsconfig_set_string(&self.fd, c"source", source).map_err(|errno| self.error("fsconfig", source, errno))
+    }
+
+    pub(super) fn set(&self, parameter: &Parameter) -> Result<()> {
+        let result = match &parameter.value {
+            Some(value) => fsconfig_set_string(&self.fd, parameter.key.as_str(), value.as_str()),
+            None => fsconfig_set_flag(&self.fd, parameter.key.as_str()),
+        };
+        match (result, parameter.key.as_str()) {
+            // mount(2) takes them of any filesystem, but here only those know them to which they mean something.
+            (Err(Errno::INVAL), "iversion" | "noiversion") => Ok(()),
+            (result, _) => result.map_err(|errno| self.error("fsconfig", &parameter.to_string(), errno)),
+        }
+    }
+
+    /// The new filesystem, as a mount that is attached nowhere.
+    pub(super) fn create(&self, attributes: Attributes) -> Result<OwnedFd> {
+        fsconfig_create(&self.fd).map_err(|errno| self.error("fsconfig", "create", errno))?;
+        let attributes: MountAttrFlags = attributes.to_fsmount();
+        fsmount(&self.fd, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(|errno| self.error("fsmount", "", errno))
+    }
+
+    fn error(&self, syscall: &str, what: &str, errno: Errno) -> Error {
+        let subject = if what.is_empty() { self.kind.clone() } else { format!("{}: {what}", self.kind) };
+        let error = Error::system(syscall, subject, errno);
+        let log = self.log();
+        match errno {
+            _ if !log.is_empty() => error.cause(log),
+            Errno::PERM if matches!(self.kind.as_str(), "sysfs" | "proc" | "mqueue") => {
+                error.cause("the namespace that it shows belongs to another user namespace")
+            }
+            Errno::INVAL => error.cause("the filesystem does not know that option, or not that value"),
+            _ => error,
+        }
+    }
+
+    /// The kernel's own words: each read gives one message, `e ` and the text (Documentation/filesystems/mount_api.rst).
+    fn log(&self) -> String {
+        let mut messages = Vec::new();
+        let mut buffer = [0u8; 512];
+        while let Ok(length @ 1..) = rustix::io::read(&self.fd, &mut buffer) {
+            let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+            let text = text.trim_end();
+            messages.push(text.split_once(' ').map_or(text, |(_, message)| message).to_owned());
+        }
+        messages.join("; ")
+    }
+}

@@ -1,0 +1,426 @@
+//! The mounts of config.json as a list of steps.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::options::{Attributes, Options, Parameter, Propagation};
+use super::plan::{RootfsInput, no_nul};
+use crate::error::{Error, Result};
+use crate::host::Hierarchy;
+use crate::paths::clean;
+use crate::spec::Mount;
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MountStep {
+    /// Its place in the spec's `mounts`, for messages.
+    pub index: usize,
+    /// Where, inside the root; absolute and clean.
+    pub destination: PathBuf,
+    /// What is mounted.
+    pub action: Action,
+    /// What is changed on it before it is attached.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// A new instance of a filesystem.
+    Filesystem(Filesystem),
+    /// Something of the host's. There is no place here for parameters of a filesystem: they could have no effect.
+    Bind(Bind),
+    /// What is mounted there already is changed.
+    Remount(Remount),
+    /// The container's view of the cgroup v1 hierarchies.
+    CgroupV1(CgroupV1),
+}
+
+/// A new instance of a filesystem.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Filesystem {
+    /// Its type, one of /proc/filesystems.
+    pub kind: String,
+    /// A device, or a name that is shown in its place; may be empty.
+    pub source: String,
+    /// Its parameters.
+    pub parameters: Vec<Parameter>,
+    /// Of the mount.
+    pub attributes: Attributes,
+    /// Whether no symlink may lead to the destination: procfs and sysfs must be where they seem to be (CVE-2019-19921).
+    pub plain: bool,
+    /// tmpfs: take the permissions of the directory that it is mounted on.
+    pub inherit_mode: bool,
+    /// tmpfs: start with a copy of what is in the directory that it is mounted on.
+    pub copy_up: bool,
+}
+
+/// Something of the host's, mounted in the container as well.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bind {
+    /// A path on the host, absolute.
+    pub source: PathBuf,
+    /// With what is mounted below it.
+    pub recursive: bool,
+    /// Bind a symlink itself.
+    pub source_nofollow: bool,
+    /// Mount on a symlink itself, which must exist.
+    pub destination_nofollow: bool,
+    /// If the source is a symlink, make an equal one in place of a mount.
+    pub copy_symlink: bool,
+    /// The source must be procfs, since it becomes /proc.
+    pub procfs: bool,
+}
+
+/// A change of what is mounted at the destination.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Remount {
+    /// Parameters of the filesystem; if there are none it is the mount alone that changes.
+    pub parameters: Vec<Parameter>,
+}
+
+/// A tmpfs with a directory for each hierarchy.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CgroupV1 {
+    /// Of each mount.
+    pub attributes: Attributes,
+    /// Whether the tmpfs and every hierarchy are read-only.
+    pub readonly: bool,
+    /// In the order of the host's mounts.
+    pub hierarchies: Vec<HierarchyMount>,
+    /// Symlinks beside them, name and target: `cpu` to `cpu,cpuacct`.
+    pub links: Vec<(String, String)>,
+}
+
+/// One v1 hierarchy.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HierarchyMount {
+    /// Its directory's name, the same as on the host.
+    pub name: String,
+    /// What is mounted there.
+    pub source: HierarchySource,
+}
+
+/// What shows a hierarchy to the container.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HierarchySource {
+    /// The container's own cgroup directory, bound. In a cgroup namespace of its own this is the same view as a new
+    /// mount gives (whose root is that same directory), at a third of the time, and without waiting for the kernel to
+    /// drain cgroups that others have just removed.
+    Bind(PathBuf),
+    /// A new mount of the hierarchy with these controllers, or this `name=`.
+    Filesystem(Vec<Parameter>),
+}
+
+/// One call of mount_setattr(2).
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Change {
+    /// On everything below as well.
+    pub recursive: bool,
+    /// Attributes to set.
+    #[serde(skip_serializing_if = "Attributes::is_none")]
+    pub set: Attributes,
+    /// Attributes to clear.
+    #[serde(skip_serializing_if = "Attributes::is_none")]
+    pub clear: Attributes,
+    /// Attributes that nobody asked for and that a bind mount would take over from its source: cleared as well, unless
+    /// they are locked because the source belongs to another user namespace.
+    #[serde(skip_serializing_if = "Attributes::is_none")]
+    pub reset: Attributes,
+    /// The new propagation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub propagation: Option<Propagation>,
+}
+
+/// The steps, and what remains to be done about them at the end.
+pub(super) struct Mounts {
+    pub(super) steps: Vec<MountStep>,
+    pub(super) late_readonly: Vec<PathBuf>,
+}
+
+pub(super) fn plan(input: &RootfsInput) -> Result<Mounts> {
+    let mut mounts = Mounts { steps: Vec::with_capacity(input.spec.mounts.len()), late_readonly: Vec::new() };
+    for (index, mount) in input.spec.mounts.iter().enumerate() {
+        let step = step(input, index, mount, &mut mounts.late_readonly)?;
+        mounts.steps.push(step);
+    }
+    Ok(mounts)
+}
+
+fn step(input: &RootfsInput, index: usize, mount: &Mount, late_readonly: &mut Vec<PathBuf>) -> Result<MountStep> {
+    let field = |name: &str| format!("mounts[{index}].{name}");
+    let destination = clean(no_nul(&mount.destination, || field("destination"))?);
+    no_nul(&mount.source, || field("source"))?;
+    no_nul(&mount.kind, || field("type"))?;
+    for (i, option) in mount.options.iter().enumerate() {
+        no_nul(option, || format!("mounts[{index}].options[{i}]"))?;
+    }
+    if mount.destination.is_empty() {
+        return Err(Error::invalid(field("destination"), "is missing"));
+    }
+    if destination == Path::new("/") {
+        let why = format!("\"{}\" is the root itself, which root.path sets", mount.destination);
+        return Err(Error::invalid(field("destination"), why));
+    }
+    let mut options = Options::parse(&mount.options);
+    if mount.kind == "bind" && options.bind.is_none() {
+        options.bind = Some(false); // the kernel has no filesystem of that name, so nothing else can be meant
+    }
+    if options.idmap || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
+        return Err(Error::unsupported(format!("{}: id-mapped mounts are not implemented", field("options"))));
+    }
+    check_options(&options, mount, index)?;
+    check_below_proc(&destination, &mount.kind, options.bind.is_some(), index)?;
+    let mut changes = Vec::new();
+    let action = if options.remount {
+        changes = bind_changes(&options);
+        let parameters = options.generic.into_iter().chain(options.data).collect();
+        Action::Remount(Remount { parameters })
+    } else if let Some(recursive) = options.bind {
+        changes = bind_changes(&options);
+        Action::Bind(Bind {
+            source: input.bundle.join(&mount.source),
+            recursive,
+            source_nofollow: options.source_nofollow,
+            destination_nofollow: options.destination_nofollow,
+            copy_symlink: options.copy_symlink,
+            procfs: destination == Path::new("/proc"),
+        })
+    } else {
+        let action = filesystem(input, mount, &options, &destination, index, late_readonly)?;
+        match action {
+            Action::Bind(_) => changes = bind_changes(&options), // cgroup v2 without a cgroup namespace
+            _ => add_propagation(&mut changes, &options.propagation),
+        }
+        action
+    };
+    Ok(MountStep { index, destination, action, changes })
+}
+
+/// What no kind of mount can have.
+fn check_options(options: &Options, mount: &Mount, index: usize) -> Result<()> {
+    let invalid = |why: &str| Err(Error::invalid(format!("mounts[{index}].options"), why));
+    if options.bind.is_some() {
+        if let Some(parameter) = options.data.first() {
+            return invalid(&format!("\"{parameter}\" is for a filesystem, and a bind mount makes none"));
+        }
+        if mount.source.is_empty() {
+            return Err(Error::invalid(format!("mounts[{index}].source"), "is missing: a bind mount needs one"));
+        }
+    } else if mount.kind.is_empty() && !options.remount {
+        let why = "is missing: a mount is of a type, or has the option bind or rbind";
+        return Err(Error::invalid(format!("mounts[{index}].type"), why));
+    }
+    if options.copy_up && (mount.kind != "tmpfs" || options.bind.is_some()) {
+        return invalid("tmpcopyup is for tmpfs only");
+    }
+    let nofollow = options.source_nofollow || options.destination_nofollow;
+    if (options.copy_symlink || nofollow) && options.bind.is_none() {
+        return invalid("copy-symlink, src-nofollow and dest-nofollow are for bind mounts only");
+    }
+    if options.copy_symlink && nofollow {
+        return invalid("copy-symlink excludes src-nofollow and dest-nofollow");
+    }
+    Ok(())
+}
+
+/// What may be mounted over single files of procfs: those that lxcfs emulates, and two sysctls.
+const BELOW_PROC: [&str; 11] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/net/dev",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+];
+
+/// A faked /proc would swallow the security labels that are written to it (CVE-2019-16884, CVE-2019-19921).
+fn check_below_proc(destination: &Path, kind: &str, bind: bool, index: usize) -> Result<()> {
+    let Ok(below) = destination.strip_prefix("/proc") else { return Ok(()) };
+    let field = format!("mounts[{index}].destination");
+    if below.as_os_str().is_empty() {
+        // Whether a bind mount's source is procfs is seen when it is opened.
+        return match bind || kind == "proc" {
+            true => Ok(()),
+            false => Err(Error::invalid(field, format!("/proc must be of type proc, not \"{kind}\""))),
+        };
+    }
+    match BELOW_PROC.iter().any(|allowed| destination == Path::new(allowed)) {
+        true => Ok(()),
+        false => Err(Error::invalid(
+            field,
+            format!("{} is inside /proc, where nothing may be mounted", destination.display()),
+        )),
+    }
+}
+
+/// The attributes that a bind mount shares with its source until they are changed.
+const INHERITED: Attributes = Attributes::RDONLY
+    .and(Attributes::NOSUID)
+    .and(Attributes::NODEV)
+    .and(Attributes::NOEXEC)
+    .and(Attributes::NOSYMFOLLOW);
+
+/// As mount(8) does with `--bind -o`: once any option is given, exactly those that are given hold.
+fn bind_changes(options: &Options) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let touched =
+        !options.set.is_none() || !options.clear.is_none() || options.atime.is_some() || !options.generic.is_empty();
+    if touched {
+        let (set, clear) = with_atime(options.set, options.clear, options.atime);
+        let reset = INHERITED.without(options.set).without(options.clear);
+        changes.push(Change { set, clear, reset, ..Change::default() });
+    }
+    let (set, clear) = with_atime(options.recursive_set, options.recursive_clear, options.recursive_atime);
+    if !set.is_none() || !clear.is_none() {
+        changes.push(Change { recursive: true, set, clear, ..Change::default() });
+    }
+    add_propagation(&mut changes, &options.propagation);
+    changes
+}
+
+/// mount_setattr(2) wants the three values of access time cleared as a whole.
+fn with_atime(set: Attributes, clear: Attributes, atime: Option<super::options::Atime>) -> (Attributes, Attributes) {
+    match atime {
+        Some(atime) => (set.and(atime.attribute()), clear.and(Attributes::ATIME)),
+        None => (set, clear),
+    }
+}
+
+/// Puts each propagation into a call that is made anyway, if there is one with the same reach.
+fn add_propagation(changes: &mut Vec<Change>, propagation: &[(Propagation, bool)]) {
+    for (propagation, recursive) in propagation {
+        let free = |change: &&mut Change| change.recursive == *recursive && change.propagation.is_none();
+        match changes.iter_mut().find(free) {
+            Some(change) => change.propagation = Some(*propagation),
+            None => {
+                changes.push(Change { recursive: *recursive, propagation: Some(*propagation), ..Change::default() })
+            }
+        }
+    }
+}
+
+/// Filesystems of the kernel's own, which are read-only by the mount alone. Of others the filesystem itself must be
+/// told (`ro`), or it would write to its device.
+const PSEUDO: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
+
+fn filesystem(
+    input: &RootfsInput,
+    mount: &Mount,
+    options: &Options,
+    destination: &Path,
+    index: usize,
+    late_readonly: &mut Vec<PathBuf>,
+) -> Result<Action> {
+    let (set, _) = with_atime(options.set, options.clear, options.atime);
+    let mut attributes = set.without(options.recursive_clear).and(options.recursive_set);
+    if let Some(atime) = options.recursive_atime {
+        attributes = attributes.without(Attributes::ATIME).and(atime.attribute());
+    }
+    let kind = mount.kind.as_str();
+    if kind == "cgroup" {
+        if !input.cgroups.v1.is_empty() {
+            return Ok(Action::CgroupV1(cgroup_v1(input, attributes)));
+        }
+        return cgroup_v2(input, mount, attributes, index);
+    }
+    if attributes.has(Attributes::RDONLY) && (kind == "tmpfs" || destination == Path::new("/dev")) {
+        attributes = attributes.without(Attributes::RDONLY);
+        late_readonly.push(destination.to_owned());
+    }
+    let mut parameters = options.generic.clone();
+    if attributes.has(Attributes::RDONLY) && !PSEUDO.contains(&kind) {
+        parameters.push(Parameter::flag("ro"));
+    }
+    // Every devpts is an instance of its own since Linux 4.7; the parameter is a system call for nothing.
+    let devpts = kind == "devpts";
+    parameters.extend(options.data.iter().filter(|parameter| !(devpts && parameter.key == "newinstance")).cloned());
+    Ok(Action::Filesystem(Filesystem {
+        kind: kind.to_owned(),
+        source: mount.source.clone(),
+        attributes,
+        plain: matches!(kind, "proc" | "sysfs"),
+        inherit_mode: kind == "tmpfs" && !parameters.iter().any(|parameter| parameter.key == "mode"),
+        parameters,
+        copy_up: options.copy_up,
+    }))
+}
+
+/// v2: a mount of the whole in a namespace of its own, else the container's own directory.
+fn cgroup_v2(input: &RootfsInput, mount: &Mount, attributes: Attributes, index: usize) -> Result<Action> {
+    if !input.cgroup_namespace
+        && let Some(own) = input.cgroup_dirs.get("")
+    {
+        return Ok(Action::Bind(Bind {
+            source: own.clone(),
+            recursive: false,
+            source_nofollow: false,
+            destination_nofollow: false,
+            copy_symlink: false,
+            procfs: false,
+        }));
+    }
+    if input.cgroups.v2.is_none() {
+        let why = "this host has no cgroup hierarchy mounted";
+        return Err(Error::unsupported(format!("mounts[{index}].type: {why}")));
+    }
+    Ok(Action::Filesystem(Filesystem {
+        kind: "cgroup2".to_owned(),
+        source: mount.source.clone(),
+        parameters: Vec::new(),
+        attributes,
+        plain: false,
+        inherit_mode: false,
+        copy_up: false,
+    }))
+}
+
+fn cgroup_v1(input: &RootfsInput, attributes: Attributes) -> CgroupV1 {
+    let all = &input.cgroups.v1;
+    // A hierarchy that the host has mounted twice is shown once.
+    let first =
+        |(i, one): &(usize, &Hierarchy)| all.iter().take(*i).all(|before| before.controllers != one.controllers);
+    let hierarchies = all.iter().enumerate().filter(first).map(|(_, hierarchy)| hierarchy);
+    let mut links = Vec::new();
+    let named = hierarchies.filter_map(|hierarchy| {
+        let name = hierarchy.mountpoint.file_name()?.to_str()?.to_owned();
+        if name.contains(',') {
+            links.extend(name.split(',').map(|controller| (controller.to_owned(), name.clone())));
+        }
+        Some(HierarchyMount { source: hierarchy_source(input, hierarchy), name })
+    });
+    let hierarchies = named.collect();
+    CgroupV1 {
+        // Whatever was asked for: nothing in there is ever to be executed or opened as a device.
+        attributes: attributes
+            .without(Attributes::RDONLY)
+            .and(Attributes::NOSUID)
+            .and(Attributes::NODEV)
+            .and(Attributes::NOEXEC),
+        readonly: attributes.has(Attributes::RDONLY),
+        hierarchies,
+        links,
+    }
+}
+
+fn hierarchy_source(input: &RootfsInput, hierarchy: &Hierarchy) -> HierarchySource {
+    let key = hierarchy.controllers.join(",");
+    if let Some(own) = input.cgroup_dirs.get(&key) {
+        return HierarchySource::Bind(own.clone());
+    }
+    if input.cgroup_namespace {
+        return HierarchySource::Filesystem(hierarchy.controllers.iter().map(|name| Parameter::parse(name)).collect());
+    }
+    // Where the container has no directory of its own it is where the runtime is.
+    let below = hierarchy.own.strip_prefix("/").unwrap_or(&hierarchy.own);
+    HierarchySource::Bind(hierarchy.mountpoint.join(below))
+}
