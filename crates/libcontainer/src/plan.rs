@@ -101,6 +101,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
         bundle: &request.bundle,
         no_pivot: request.no_pivot,
         own_mount_namespace: namespaces.has(Kind::Mount),
+        own_user_namespace: namespaces.has(Kind::User),
         cgroup_namespace: namespaces.has(Kind::Cgroup),
         terminal: process.terminal,
         cgroups: &facts.cgroups,

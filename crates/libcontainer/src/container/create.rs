@@ -10,7 +10,7 @@ use super::store::{Entry, check_id};
 use super::{CreateOptions, Launched, Store, notify, teardown};
 use crate::cgroups::{Cgroup, Membership};
 use crate::error::{During, Error, Phase, Result, SysContext};
-use crate::hooks;
+use crate::hooks::{self, HookState};
 use crate::host::{HostFacts, HostProc};
 use crate::namespaces;
 use crate::plan::{self, Plan, Request};
@@ -52,18 +52,18 @@ fn make(store: &Store, options: &CreateOptions, start: bool) -> Result<Launched>
         systemd_cgroup: options.systemd_cgroup,
         passed_fds,
     };
-    let plan = plan::plan(&spec, &request, &HostFacts::gather()?)?;
+    let mut plan = plan::plan(&spec, &request, &HostFacts::gather()?)?;
+    plan.hooks.set_runtime_env(&super::own_environment());
     let sockets = Sockets::connect(options)?;
     let namespaces = namespaces::open(&plan.namespaces)?;
     let proc = HostProc::open().during(Phase::Launch)?;
 
-    let mut making = Making::begin(store, options, bundle, config, &plan)?;
+    let mut making = Making::begin(store, options, &spec, config, &plan, bundle)?;
     making.starts = start;
     let (_, membership) = Cgroup::create(&plan.cgroup).during(Phase::Cgroup)?;
-    let hook_state = making.state.hook_state(&spec);
     let gate = if start { None } else { Some(Gate::make(making.entry.as_fd()).during(Phase::State)?) };
     let init =
-        Init { plan: &plan, membership: &membership, namespaces: &namespaces, proc: &proc, gate, hook_state: &hook_state };
+        Init { plan: &plan, membership: &membership, namespaces: &namespaces, proc: &proc, gate, hook_state: &making.hook_state };
     let launching = launch(birth(&plan, &membership), |channel| {
         making.entry.leave_lock();
         init.run(channel)
@@ -114,6 +114,7 @@ impl Sockets {
 struct Making {
     entry: Entry,
     state: State,
+    hook_state: HookState,
     pid_file: Option<PathBuf>,
     /// Whether init goes on without waiting for `start`.
     starts: bool,
@@ -122,7 +123,7 @@ struct Making {
 
 impl Making {
     /// Takes the id and saves what a later command needs to clean up, before anything else is made.
-    fn begin(store: &Store, options: &CreateOptions, bundle: PathBuf, config: Vec<u8>, plan: &Plan) -> Result<Making> {
+    fn begin(store: &Store, options: &CreateOptions, spec: &Spec, config: Vec<u8>, plan: &Plan, bundle: PathBuf) -> Result<Making> {
         let config = String::from_utf8(config)
             .ok()
             .and_then(|text| RawValue::from_string(text).ok())
@@ -138,7 +139,8 @@ impl Making {
             config,
         };
         let entry = store.create(&options.id)?;
-        let making = Making { entry, state, pid_file: None, starts: false, done: false };
+        let hook_state = state.hook_state(spec);
+        let making = Making { entry, state, hook_state, pid_file: None, starts: false, done: false };
         notify::make_directory(&making.entry)?;
         making.entry.save(&making.state)?;
         Ok(making)

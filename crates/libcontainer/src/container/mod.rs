@@ -38,7 +38,8 @@ use crate::spec::Process;
 
 /// The environment of the runtime, which hooks without one of their own get, as in runc.
 fn own_environment() -> Vec<String> {
-    std::env::vars().map(|(name, value)| format!("{name}={value}")).collect()
+    let text = |string: std::ffi::OsString| string.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| format!("{}={}", text(name), text(value))).collect()
 }
 
 /// The state of a container that must have one.

@@ -51,6 +51,21 @@ pub fn plan(hooks: &Hooks) -> Result<HooksPlan> {
     })
 }
 
+impl HooksPlan {
+    /// Whether there is one to run in the runtime's namespaces while the container is made.
+    pub fn has_runtime_hooks(&self) -> bool {
+        !self.prestart.is_empty() || !self.create_runtime.is_empty()
+    }
+
+    /// Gives `env` (the runtime's own, which runc lets them inherit) to the hooks that have none and run while the
+    /// container is made.
+    pub fn set_runtime_env(&mut self, env: &[String]) {
+        for list in [&mut self.prestart, &mut self.create_runtime, &mut self.create_container] {
+            set_default_env(list, env);
+        }
+    }
+}
+
 /// Gives `env` to each of `hooks` that has no environment.
 ///
 /// runc does so: a hook without `env` inherits the runtime's own environment, or, as a startContainer hook, that of the

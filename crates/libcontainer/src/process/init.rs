@@ -57,7 +57,7 @@ impl Init<'_> {
         if plan.hooks.has_runtime_hooks() {
             launch::await_hooks(channel)?;
         }
-        self.run_hooks(&plan.hooks.create_container, "createContainer", Some(&plan.rootfs.root))?;
+        self.run_hooks(&plan.hooks.create_container, "createContainer", Some(&plan.rootfs.path))?;
         rootfs::enter(root, &plan.rootfs).during(Phase::Rootfs)?;
         let terminal = plan.process.terminal.map(terminal::open).transpose()?;
         sysctl::apply(&plan.sysctl, proc_sys.as_fd())?;

@@ -159,7 +159,7 @@ pub(crate) fn await_run(channel: &Channel, console: Option<&OwnedFd>) -> Result<
     channel.send(&Message::Ready, console.map(AsFd::as_fd))?;
     match channel.receive()? {
         Some((Message::Run(bytes), _)) if bytes.is_empty() => Ok(None),
-        Some((Message::Run(bytes), _)) => Filter::from_bytes(&bytes).map(Some).ok_or_else(garbled),
+        Some((Message::Run(bytes), _)) => Filter::from_bytes(&bytes).map(Some),
         _ => Err(garbled()),
     }
 }

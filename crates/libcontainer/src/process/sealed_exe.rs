@@ -15,6 +15,7 @@ use rustix::mount::OpenTreeFlags;
 
 use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::sys;
+use crate::sys::mount::{MountAttr, mount_setattr};
 
 const SELF: &str = "/proc/self/exe";
 
@@ -50,7 +51,8 @@ fn is_sealed() -> Result<bool> {
 fn detached_mount() -> Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = rustix::mount::open_tree(CWD, SELF, flags).sys("open_tree", SELF)?;
-    sys::mount::set_attributes(tree.as_fd(), libc::MOUNT_ATTR_RDONLY, 0).sys("mount_setattr", SELF)?;
+    let read_only = MountAttr::setting(libc::MOUNT_ATTR_RDONLY);
+    mount_setattr(tree.as_fd(), c"", false, &read_only).sys("mount_setattr", SELF)?;
     Ok(tree)
 }
 

@@ -58,7 +58,7 @@ pub fn prepare(plan: &RootfsPlan) -> Result<Rootfs> {
             .during(Phase::Rootfs)?;
     }
     if plan.setup_dev {
-        devices::make(&root, &plan.devices).during(Phase::Devices)?;
+        devices::make(&root, &plan.devices, plan.bind_devices).during(Phase::Devices)?;
     }
     Ok(Rootfs { root })
 }

@@ -4,21 +4,28 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    Access, AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, access, chownat, fstat, makedev, mknodat, openat, statat,
+    Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, access, chownat, fstat, makedev, mknodat, openat, statat,
     symlinkat, unlinkat,
 };
 use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
 
+use super::mount::attach_error;
+use super::pivot::attach;
 use super::plan_devices::{DeviceKind, DeviceNode};
+use super::target::{self, Make};
 use crate::error::{During, Error, Kind, Result, SysContext};
 use crate::paths::{Root, split};
 
-/// Makes the nodes and then the links; nothing is made outside `root`, whatever /dev is in the image (CVE-2026-41579).
-pub(super) fn make(root: &Root, nodes: &[DeviceNode]) -> Result<()> {
+/// Makes the nodes, or binds the host's, and then the links; nothing is made outside `root`, whatever /dev is in the
+/// image (CVE-2026-41579).
+pub(super) fn make(root: &Root, nodes: &[DeviceNode], bind: bool) -> Result<()> {
     let dev = root.mkdir_all("/dev", 0o755).within(|| "/dev")?;
     for node in nodes {
         let (parent, name) = split(&node.path)?;
         let result = match parent == Path::new("/dev") {
+            // Anybody may make a FIFO.
+            _ if bind && node.kind != DeviceKind::Fifo => bind_node(root, node),
             true => make_node(&dev, &name, node),
             false => root.mkdir_all(parent, 0o755).and_then(|dir| make_node(&dir, &name, node)),
         };
@@ -49,6 +56,20 @@ fn make_node(dir: &OwnedFd, name: &std::ffi::OsStr, node: &DeviceNode) -> Result
     }
     let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
     chownat(&made, c"", Some(user), Some(group), AtFlags::EMPTY_PATH).sys("fchownat", node.path.display())
+}
+
+/// Binds the host's node of the same path and number.
+fn bind_node(root: &Root, node: &DeviceNode) -> Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(CWD, &node.path, flags).sys("open_tree", node.path.display()).map_err(|error| {
+        error.cause("in a user namespace, devices are those of the host, bound, and it has none of that path")
+    })?;
+    if !is_node(&fstat(&tree).sys("fstat", node.path.display())?, node) {
+        let why = "the host's device of that path is another, and in a user namespace none can be made";
+        return Err(Error::new(Kind::Invalid, why));
+    }
+    let target = target::find(root, &node.path, || Ok(Make::File))?;
+    attach(tree, &target.fd).map_err(|errno| attach_error(errno, &node.path))
 }
 
 /// What is there already will do if it is the same device.

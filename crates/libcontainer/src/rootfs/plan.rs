@@ -26,6 +26,8 @@ pub struct RootfsInput<'a> {
     pub own_mount_namespace: bool,
     /// Whether init runs in a cgroup namespace of the container's own.
     pub cgroup_namespace: bool,
+    /// Whether init is root of a user namespace of the container's own, which may not make device nodes.
+    pub own_user_namespace: bool,
     /// Whether the terminal will be bound onto /dev/console; a configured node of that path is then left out.
     pub terminal: bool,
     /// Where the host's hierarchies are.
@@ -50,6 +52,8 @@ pub struct RootfsPlan {
     pub setup_dev: bool,
     /// Device nodes to make.
     pub devices: Vec<DeviceNode>,
+    /// Whether the nodes are the host's own, bound: in a user namespace none can be made.
+    pub bind_devices: bool,
     /// Mounts that become read-only at the very end, since more is put into them before: tmpfs and /dev.
     pub late_readonly: Vec<PathBuf>,
     /// Paths that become read-only, with all that is mounted below.
@@ -117,6 +121,7 @@ fn build(input: &RootfsInput) -> Result<RootfsPlan> {
         mounts: mounts.steps,
         setup_dev,
         devices: if setup_dev { devices } else { Vec::new() },
+        bind_devices: input.own_user_namespace,
         late_readonly: mounts.late_readonly,
         readonly_paths,
         masked_paths,

@@ -26,11 +26,11 @@ fn text(map: &[IdMapping]) -> String {
 
 /// Becomes root of the user namespace; what this process makes from here on belongs to that root.
 pub fn become_root() -> Result<()> {
-    let become = || {
+    let set_ids = || {
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).sys("setresgid", "0")?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).sys("setresuid", "0")
     };
-    become()
+    set_ids()
         .map_err(|error| error.remedy("map container id 0 in linux.uidMappings and linux.gidMappings"))
         .during(Phase::Namespaces)
 }
