@@ -1,1 +1,88 @@
-//! (domain cgroups)
+//! Control groups: where a container's processes are counted, limited, frozen and found.
+//!
+//! [`plan()`] decides, purely, where the directories are to be and what is to be written to them, on cgroup v1, v2 and
+//! hybrid hosts; [`Cgroup::create`] carries that out and gives the [`Membership`] by which a new process gets in. What
+//! is stored of it is a [`Cgroup`]: enough to add to it, list it, freeze it, kill it and remove it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `plan` | the places, and which limit goes to which hierarchy |
+//! | `v1`, `v2`, `common` | `linux.resources` as writes to files |
+//! | `devices`, `device_program` | device rules as v1 lines and as a v2 program |
+//! | `create`, `devices_v2` | carries a plan out |
+//! | `membership` | how a process gets in |
+//! | `freezer`, `kill`, `remove` | what can be done to all processes, and the end |
+//! | `dir` | reading, writing and walking directories by descriptor |
+
+mod common;
+mod create;
+mod device_program;
+mod devices;
+mod devices_v2;
+mod dir;
+mod freezer;
+mod kill;
+mod membership;
+mod plan;
+mod remove;
+mod v1;
+mod v2;
+mod write;
+
+#[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
+mod kernel_tests;
+
+pub use device_program::Instruction;
+pub use devices::{DeviceAccess, DeviceKind, Devices, Rule};
+pub use membership::Membership;
+pub use plan::{CgroupPlan, HierarchyPlan, plan};
+pub use write::{CgroupWrite, IfMissing};
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A container's cgroups: one directory in each hierarchy.
+///
+/// It is plain data for state.json. The directories are absolute paths into the host's cgroup mounts, which containers
+/// cannot redirect: a cgroup file system has no symbolic links, and does not let a directory move to another parent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cgroup {
+    dirs: BTreeMap<String, PathBuf>,
+}
+
+impl Cgroup {
+    fn new(dirs: BTreeMap<String, PathBuf>) -> Cgroup {
+        Cgroup { dirs }
+    }
+
+    /// The directories by hierarchy: the controllers joined by commas, or `name=systemd`, on v1; the empty key on v2.
+    pub fn dirs(&self) -> &BTreeMap<String, PathBuf> {
+        &self.dirs
+    }
+
+    /// The directory that has this controller: on v1 its own hierarchy's, else v2's.
+    pub fn dir_of(&self, controller: &str) -> Option<&Path> {
+        let legacy = self.dirs.iter().find(|(key, _)| key.split(',').any(|one| one == controller));
+        legacy.map(|(_, dir)| dir.as_path()).or_else(|| self.dirs.get("").map(PathBuf::as_path))
+    }
+
+    /// The directory whose members are taken for the container's: v2's where there is nothing else, and otherwise that
+    /// of the devices or freezer controller, which nobody moves processes out of (runc looks there as well).
+    fn main(&self) -> Option<&Path> {
+        let legacy = |controller: &str| self.dir_of(controller).filter(|dir| Some(*dir) != self.beside());
+        legacy("devices").or_else(|| legacy("freezer")).or_else(|| {
+            let (_, dir) = self.dirs.iter().find(|(key, _)| !key.is_empty()).or_else(|| self.dirs.iter().next())?;
+            Some(dir.as_path())
+        })
+    }
+
+    /// v2's directory, where it is only the companion of v1's (hybrid).
+    fn beside(&self) -> Option<&Path> {
+        self.dirs.get("").filter(|_| self.dirs.len() > 1).map(PathBuf::as_path)
+    }
+}

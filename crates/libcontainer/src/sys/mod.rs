@@ -10,6 +10,7 @@ pub mod fd;
 pub mod keyring;
 pub mod mount;
 pub mod namespace;
+pub mod pidfd;
 pub mod seccomp;
 pub mod signal;
 pub mod spawn;

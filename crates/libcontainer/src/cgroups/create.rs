@@ -1,0 +1,253 @@
+//! Carries a [`CgroupPlan`] out.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, mkdirat, unlinkat};
+use rustix::io::Errno;
+
+use crate::error::{During, Error, Kind, Phase, Result, SysContext};
+
+use super::membership::Door;
+use super::{Cgroup, CgroupPlan, CgroupWrite, HierarchyPlan, IfMissing, Membership, devices_v2, dir};
+
+/// The files of v1's cpuset without which no process can be let in.
+const CPUSET_FILES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
+
+/// Controllers that cannot work in a threaded subtree of v2 (cpu can, but runc counts it among them).
+const DOMAIN_CONTROLLERS: [&str; 4] = ["memory", "io", "cpu", "hugetlb"];
+
+impl Cgroup {
+    /// Makes the directories and sets the limits. On failure, what was made is removed.
+    ///
+    /// # Errors
+    /// [`Kind::WrongState`] if a directory exists and is frozen or has processes in it; [`Kind::Unsupported`] for a
+    /// limit that this kernel does not know; otherwise the system call that failed.
+    pub fn create(plan: &CgroupPlan) -> Result<(Cgroup, Membership)> {
+        let mut made = Made::default();
+        let mut dirs = BTreeMap::new();
+        let mut doors = Vec::with_capacity(plan.hierarchies.len());
+        for hierarchy in &plan.hierarchies {
+            let mut mine = Made::default();
+            match prepare(hierarchy, &mut mine) {
+                Ok(door) => {
+                    made.0.append(&mut mine.0);
+                    dirs.insert(hierarchy.key.clone(), door.path.clone());
+                    doors.push(door);
+                }
+                Err(error) if hierarchy.optional && error.kind() == Kind::System => {}
+                Err(error) => return Err(error.during(Phase::Cgroup)),
+            }
+        }
+        made.0.clear();
+        Ok((Cgroup::new(dirs), Membership::new(doors)))
+    }
+}
+
+/// The directories that were made, in order; removed when dropped, unless it was emptied before.
+#[derive(Default)]
+struct Made(Vec<PathBuf>);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for path in self.0.iter().rev() {
+            // Nothing else can be done about it, and somebody else may have put a cgroup of his own in there.
+            let _ = unlinkat(CWD, path, AtFlags::REMOVEDIR);
+        }
+    }
+}
+
+fn prepare(plan: &HierarchyPlan, made: &mut Made) -> Result<Door> {
+    let path = plan.dir();
+    let new = make(plan, &path, made)?;
+    let directory = dir::open(&path).sys("open", path.display())?;
+    let fd = directory.as_fd();
+    if !new {
+        refuse_if_used(fd, &path)?;
+    }
+    if plan.is_v2() {
+        pass_controllers_on(plan, fd, &path)?;
+    } else if plan.key.split(',').any(|controller| controller == "cpuset") {
+        inherit_cpuset(plan, fd, &path)?;
+    }
+    write_all(fd, &path, &plan.writes)?;
+    if let Some(program) = &plan.device_program {
+        devices_v2::put(fd, program, new).within(|| path.display().to_string())?;
+    }
+    let door = if plan.is_v2() {
+        directory
+    } else {
+        // Thread-wise joining is what makes it fast; see `Membership::join_self`.
+        dir::open_to_write(fd, "tasks").sys("open", path.join("tasks").display())?
+    };
+    Ok(Door { v2: plan.is_v2(), fd: door, path, optional: plan.optional })
+}
+
+/// Makes the directory, and its parents where there are none; tells whether it is new.
+fn make(plan: &HierarchyPlan, path: &Path, made: &mut Made) -> Result<bool> {
+    let mut make_one = |path: &Path| match mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
+        Ok(()) => {
+            made.0.push(path.to_owned());
+            Ok(true)
+        }
+        Err(Errno::EXIST) => Ok(false),
+        Err(errno) => Err(errno),
+    };
+    let result = match make_one(path) {
+        Err(Errno::NOENT) => {
+            let mut parents: Vec<&Path> = plan.path.ancestors().skip(1).filter(|path| *path != Path::new("")).collect();
+            parents.reverse();
+            parents
+                .into_iter()
+                .try_for_each(|parent| make_one(&plan.mountpoint.join(parent)).map(drop))
+                .and_then(|()| make_one(path))
+        }
+        result => result,
+    };
+    result.sys("mkdir", path.display()).map_err(|error| match error.errno() {
+        Some(Errno::AGAIN | Errno::NOSPC) => error.cause("an ancestor's limit on the number of cgroups is reached"),
+        Some(Errno::ROFS) => error.cause("the cgroup file system is mounted read-only"),
+        _ => error,
+    })
+}
+
+/// Somebody else's processes would share the limits, be frozen and be killed with the container; in a frozen cgroup
+/// the new process would stop for ever. A directory that is merely left over is taken.
+fn refuse_if_used(fd: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    let refuse = |why: String| {
+        let error = Error::new(Kind::WrongState, format!("cgroup {} {why}", path.display()));
+        Err(error.remedy("end what runs there, or give another linux.cgroupsPath"))
+    };
+    let mut first = None;
+    let note = |fd: BorrowedFd<'_>| {
+        first = first.or(dir::processes(fd)?.first().copied());
+        Ok(())
+    };
+    dir::walk(fd, note, |_, _| Ok(())).sys("read", path.display())?;
+    if let Some(pid) = first {
+        return refuse(format!("is in use: process {pid} is in it"));
+    }
+    let frozen = super::freezer::is_frozen_at(fd).sys("read", path.display())?;
+    if frozen { refuse("is frozen".to_owned()) } else { Ok(()) }
+}
+
+/// v1's cpuset starts out empty, and so do directories that others have made on the way. What the config sets is not
+/// inherited first, since that may clash with an exclusive sibling.
+fn inherit_cpuset(plan: &HierarchyPlan, fd: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    let parent = dir::open_below(fd, "..").sys("open", path.display())?;
+    for file in CPUSET_FILES {
+        let value = filled(parent.as_fd(), file).sys("read", path.with_file_name(file).display())?;
+        if !plan.writes.iter().any(|write| write.file == file) {
+            dir::write(fd, file, value.trim_end()).sys("write", path.join(file).display())?;
+        }
+    }
+    Ok(())
+}
+
+/// The value of a directory's file, taken from the nearest ancestor that has one.
+fn filled(directory: BorrowedFd<'_>, file: &str) -> Result<String, Errno> {
+    let value = dir::read(directory, file)?;
+    if !value.trim_end().is_empty() {
+        return Ok(value);
+    }
+    let parent = dir::open_below(directory, "..")?;
+    let value = filled(parent.as_fd(), file)?;
+    dir::write(directory, file, value.trim_end())?;
+    Ok(value)
+}
+
+/// v2: has every ancestor pass the controllers on, if the new directory lacks one. What cannot be had shows when a
+/// limit is written.
+fn pass_controllers_on(plan: &HierarchyPlan, fd: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    if plan.controllers.is_empty() {
+        return Ok(());
+    }
+    let there = dir::read(fd, "cgroup.controllers").sys("read", path.join("cgroup.controllers").display())?;
+    let lacking = plan.controllers.iter().filter(|one| !there.split_whitespace().any(|other| other == *one));
+    let lacking: Vec<String> = lacking.map(|controller| format!("+{controller}")).collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let mut current: OwnedFd = dir::open(&plan.mountpoint).sys("open", plan.mountpoint.display())?;
+    for name in &plan.path {
+        if dir::write(current.as_fd(), "cgroup.subtree_control", &lacking.join(" ")).is_err() {
+            // One that is refused must not keep the others away.
+            for controller in &lacking {
+                let _ = dir::write(current.as_fd(), "cgroup.subtree_control", controller);
+            }
+        }
+        current = dir::open_below(current.as_fd(), name).sys("open", path.display())?;
+        become_usable(current.as_fd(), plan, path)?;
+    }
+    Ok(())
+}
+
+/// v2: below a threaded cgroup, or one with processes of its own, a new one is of no use until it is threaded too; and
+/// then most controllers are not to be had (cgroup-v2.rst "Threads").
+fn become_usable(fd: BorrowedFd<'_>, plan: &HierarchyPlan, path: &Path) -> Result<()> {
+    let kind = dir::read(fd, "cgroup.type").unwrap_or_default();
+    let kind = kind.trim_end();
+    if !matches!(kind, "domain invalid" | "domain threaded" | "threaded") {
+        return Ok(());
+    }
+    if let Some(write) = plan.writes.iter().find(|write| DOMAIN_CONTROLLERS.contains(&write.controller())) {
+        let error = Error::unsupported(format!("{}: cgroup {} cannot have it", write.field, path.display()));
+        return Err(error
+            .cause(format!("it, or a parent, is of type \"{kind}\""))
+            .remedy("choose another cgroupsPath"));
+    }
+    if kind == "domain invalid" {
+        let _ = dir::write(fd, "cgroup.type", "threaded");
+    }
+    Ok(())
+}
+
+/// Carries writes out in order; a file that is written several times in a row is opened once.
+fn write_all(fd: BorrowedFd<'_>, path: &Path, writes: &[CgroupWrite]) -> Result<()> {
+    let mut opened: Option<(&str, OwnedFd)> = None;
+    let mut waiting = Vec::new();
+    for write in writes {
+        let file = match opened.take() {
+            Some((name, file)) if name == write.file => Ok(file),
+            _ => dir::open_to_write(fd, &*write.file),
+        };
+        let written = file.and_then(|file| {
+            let written = dir::put(file.as_fd(), &write.value);
+            opened = Some((&write.file, file));
+            written
+        });
+        match (written, &write.if_missing) {
+            (Ok(()), _) | (Err(Errno::NOENT), IfMissing::Ignore) => {}
+            (Err(Errno::NOENT), IfMissing::Use { file, value }) => {
+                dir::write(fd, file, value).map_err(|errno| refused(write, file, value, path, errno))?;
+            }
+            (Err(Errno::INVAL), _) if write.may_wait => waiting.push(write),
+            (Err(errno), _) => return Err(refused(write, &write.file, &write.value, path, errno)),
+        }
+    }
+    for write in waiting {
+        let written = dir::write(fd, &write.file, &write.value);
+        written.map_err(|errno| refused(write, &write.file, &write.value, path, errno))?;
+    }
+    Ok(())
+}
+
+fn refused(write: &CgroupWrite, file: &str, value: &str, path: &Path, errno: Errno) -> Error {
+    let call = if errno == Errno::NOENT { "open" } else { "write" };
+    let subject = format!("\"{value}\" to {}", path.join(file).display());
+    let error = Error::system(call, subject, errno).within(&write.field);
+    match errno {
+        Errno::NOENT => error
+            .of_kind(Kind::Unsupported)
+            .cause(format!("this kernel, or this cgroup's {} controller, has no such limit", write.controller())),
+        Errno::INVAL | Errno::RANGE => error.of_kind(Kind::Invalid).cause("the kernel does not take this value"),
+        Errno::NODEV | Errno::NXIO => error.of_kind(Kind::Invalid).cause("there is no such device"),
+        Errno::BUSY => error.cause("more than that is in use"),
+        Errno::PERM if write.controller() == "devices" => error.cause("the parent cgroup does not allow this device"),
+        Errno::ACCESS | Errno::NOSPC if write.controller() == "cpuset" => {
+            error.cause("the parent does not have them all")
+        }
+        _ => error,
+    }
+}

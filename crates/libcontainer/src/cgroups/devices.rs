@@ -1,0 +1,208 @@
+//! Which devices the container's processes may read, write and make nodes of (config-linux.md "Allowed Device list").
+//!
+//! The rules are an ordered list in which, for each kind of access, the last rule that matches decides; nothing is
+//! allowed to begin with. Both kernels' mechanisms get the same meaning from here: v1 as lines for devices.deny and
+//! devices.allow, v2 as a program.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::spec::DeviceRule;
+
+use super::device_program::{self, Instruction};
+use super::write::CgroupWrite;
+
+const FIELD: &str = "linux.resources.devices";
+
+/// Kinds of access, numbered as the kernel does for v2 (`BPF_DEVCG_ACC_*`).
+pub(super) const MKNOD: u8 = 1;
+pub(super) const READ: u8 = 2;
+pub(super) const WRITE: u8 = 4;
+const EVERYTHING: u8 = MKNOD | READ | WRITE;
+
+/// Block or character devices; ordered, and numbered, as the kernel does for v2 (`BPF_DEVCG_DEV_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceKind {
+    /// `b`
+    Block = 1,
+    /// `c`
+    Char = 2,
+}
+
+/// The devices that a rule is about; no number means all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Devices {
+    /// The major number.
+    pub major: Option<u32>,
+    /// The minor number.
+    pub minor: Option<u32>,
+    /// Their type.
+    pub kind: DeviceKind,
+}
+
+impl Devices {
+    /// Whether all of `others` are among these.
+    fn include(&self, others: &Devices) -> bool {
+        let wide = |mine: Option<u32>, other: Option<u32>| mine.is_none() || mine == other;
+        self.kind == others.kind && wide(self.major, others.major) && wide(self.minor, others.minor)
+    }
+}
+
+impl fmt::Display for Devices {
+    /// As in devices.list: `c 136:*`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |number: Option<u32>| number.map_or_else(|| "*".to_owned(), |number| number.to_string());
+        let kind = if self.kind == DeviceKind::Block { 'b' } else { 'c' };
+        write!(f, "{kind} {}:{}", number(self.major), number(self.minor))
+    }
+}
+
+/// One rule, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Rule {
+    /// Whether it allows or denies.
+    pub allow: bool,
+    /// What it is about.
+    pub devices: Devices,
+    /// The kinds of access, in bits.
+    pub access: u8,
+    /// Its place in `linux.resources.devices`; none for those that every container gets.
+    pub index: Option<usize>,
+}
+
+/// What runc allows to every container, after the rules of the config and therefore in spite of them: the spec's
+/// default devices, terminals, /dev/net/tun, and making nodes (which is no use without the right to open them).
+const ALWAYS_ALLOWED: [(DeviceKind, Option<u32>, Option<u32>, u8); 11] = [
+    (DeviceKind::Char, None, None, MKNOD),
+    (DeviceKind::Block, None, None, MKNOD),
+    (DeviceKind::Char, Some(1), Some(3), EVERYTHING),    // null
+    (DeviceKind::Char, Some(1), Some(8), EVERYTHING),    // random
+    (DeviceKind::Char, Some(1), Some(7), EVERYTHING),    // full
+    (DeviceKind::Char, Some(5), Some(0), EVERYTHING),    // tty
+    (DeviceKind::Char, Some(1), Some(5), EVERYTHING),    // zero
+    (DeviceKind::Char, Some(1), Some(9), EVERYTHING),    // urandom
+    (DeviceKind::Char, Some(136), None, EVERYTHING),     // pts/*, and so console
+    (DeviceKind::Char, Some(5), Some(2), EVERYTHING),    // ptmx
+    (DeviceKind::Char, Some(10), Some(200), EVERYTHING), // net/tun
+];
+
+/// The checked list of rules.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeviceAccess {
+    /// Whether what no rule matches is allowed: the config's last rule about all devices decides.
+    pub allowed_by_default: bool,
+    /// The rules after that one, in order; the last that matches decides.
+    pub rules: Vec<Rule>,
+}
+
+impl DeviceAccess {
+    /// Checks the config's rules and appends what is always allowed. A type of `a`, or none, means all devices and all
+    /// access whatever else the rule says, as in v1's files and in runc.
+    ///
+    /// # Errors
+    /// Names the rule that is wrong.
+    pub fn parse(rules: &[DeviceRule]) -> Result<DeviceAccess> {
+        let mut access = DeviceAccess { allowed_by_default: false, rules: Vec::with_capacity(16) };
+        for (index, rule) in rules.iter().enumerate() {
+            let invalid = |name: &str, why: String| Error::invalid(format!("{FIELD}[{index}]{name}"), why);
+            let mut bits = 0;
+            for letter in rule.access.chars() {
+                bits |= match letter {
+                    'r' => READ,
+                    'w' => WRITE,
+                    'm' => MKNOD,
+                    _ => return Err(invalid(".access", format!("\"{}\" is not made of r, w and m", rule.access))),
+                };
+            }
+            if bits == 0 {
+                return Err(invalid(".access", "must say which of r, w and m it is about".to_owned()));
+            }
+            let number = |name: &str, number: Option<i64>| match number {
+                None | Some(-1) => Ok(None),
+                Some(value) => u32::try_from(value)
+                    .map(Some)
+                    .map_err(|_| invalid(name, format!("{value} is too large or negative"))),
+            };
+            let (major, minor) = (number(".major", rule.major)?, number(".minor", rule.minor)?);
+            let kind = match rule.kind.as_str() {
+                "b" => DeviceKind::Block,
+                "c" => DeviceKind::Char,
+                "a" | "" => {
+                    access = DeviceAccess { allowed_by_default: rule.allow, rules: Vec::with_capacity(16) };
+                    continue;
+                }
+                other => return Err(invalid(".type", format!("\"{other}\" is not one of a, b and c"))),
+            };
+            let devices = Devices { major, minor, kind };
+            access.rules.push(Rule { allow: rule.allow, devices, access: bits, index: Some(index) });
+        }
+        access.rules.extend(ALWAYS_ALLOWED.map(|(kind, major, minor, access)| {
+            let devices = Devices { major, minor, kind };
+            Rule { allow: true, devices, access, index: None }
+        }));
+        Ok(access)
+    }
+
+    /// The rules as a program of type `BPF_PROG_TYPE_CGROUP_DEVICE`.
+    pub fn program(&self) -> Vec<Instruction> {
+        device_program::assemble(self)
+    }
+
+    /// The rules as lines for v1. Its kernel side is a default with a set of exceptions, which are never exceptions
+    /// from exceptions.
+    ///
+    /// # Errors
+    /// For a rule that takes something out of an earlier, wider one.
+    pub(super) fn v1_writes(&self) -> Result<Vec<CgroupWrite>> {
+        let mut exceptions: BTreeMap<Devices, u8> = BTreeMap::new();
+        for rule in &self.rules {
+            if rule.allow == self.allowed_by_default {
+                self.back_to_default(rule, &mut exceptions)?;
+            } else {
+                *exceptions.entry(rule.devices).or_default() |= rule.access;
+            }
+        }
+        let (default, exception) = match self.allowed_by_default {
+            true => ("devices.allow", "devices.deny"),
+            false => ("devices.deny", "devices.allow"),
+        };
+        // The new directory starts as a copy of its parent's list.
+        let default = CgroupWrite::new(default, "a *:* rwm", FIELD);
+        let exceptions = exceptions
+            .iter()
+            .map(|(devices, access)| CgroupWrite::new(exception, format!("{devices} {}", letters(*access)), FIELD));
+        Ok(std::iter::once(default).chain(exceptions).collect())
+    }
+
+    /// Takes what `rule` is about out of the exceptions.
+    fn back_to_default(&self, rule: &Rule, exceptions: &mut BTreeMap<Devices, u8>) -> Result<()> {
+        let wider = exceptions.iter().find(|(devices, access)| {
+            **devices != rule.devices && devices.include(&rule.devices) && **access & rule.access != 0
+        });
+        if let Some((wider, _)) = wider {
+            let field = rule.index.map_or(FIELD.to_owned(), |index| format!("{FIELD}[{index}]"));
+            let (one, other) = if rule.allow { ("allow", "denied") } else { ("deny", "allowed") };
+            let why = format!("cgroup v1 cannot {one} {} while all of {wider} is {other}", rule.devices);
+            return Err(Error::invalid(field, why).remedy("list the devices one by one, or use cgroup v2"));
+        }
+        exceptions.retain(|devices, access| {
+            if rule.devices.include(devices) {
+                *access &= !rule.access;
+            }
+            *access != 0
+        });
+        Ok(())
+    }
+}
+
+fn letters(access: u8) -> String {
+    [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')]
+        .iter()
+        .filter(|(bit, _)| access & bit != 0)
+        .map(|(_, letter)| letter)
+        .collect()
+}

@@ -1,0 +1,154 @@
+//! How a process gets into a container's cgroups.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+
+use crate::error::{During, Error, Kind, Phase, Result, SysContext};
+
+use super::{Cgroup, dir};
+
+/// One hierarchy's way in: on v1 the file `tasks`, opened for writing; on v2 the directory.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) v2: bool,
+    pub(super) fd: OwnedFd,
+    /// The directory.
+    pub(super) path: PathBuf,
+    /// Whether staying outside is tolerated.
+    pub(super) optional: bool,
+}
+
+/// The ways into a container's cgroups, opened (close-on-exec) by the parent of the process that goes in.
+#[derive(Debug)]
+pub struct Membership {
+    doors: Vec<Door>,
+}
+
+impl Membership {
+    pub(super) fn new(doors: Vec<Door>) -> Membership {
+        Membership { doors }
+    }
+
+    /// The v2 directory, for `CLONE_INTO_CGROUP`; the process then needs [`Membership::join_self_v1`] only.
+    pub fn v2(&self) -> Option<BorrowedFd<'_>> {
+        self.doors.iter().find(|door| door.v2).map(|door| door.fd.as_fd())
+    }
+
+    /// Moves the calling process into all hierarchies; before anything else that it does, and only while it has a
+    /// single thread.
+    ///
+    /// It joins by itself because that is cheap: a thread that writes its own "0" to a v1 `tasks` file takes no
+    /// cgroup_threadgroup_rwsem (since Linux 5.4, "cgroup: Optimize single thread migration"). Nine hierarchies took
+    /// 0.15 ms; the parent writing a pid to their `cgroup.procs` slept 6 to 14 ms in an RCU grace period after every
+    /// pause (docs/adr/0002-join-v1-cgroups-from-inside.md). On v2 this is the slow way, for want of
+    /// `CLONE_INTO_CGROUP`.
+    ///
+    /// # Errors
+    /// Names the cgroup that does not take the process.
+    pub fn join_self(&self) -> Result<()> {
+        self.doors.iter().try_for_each(Door::enter)
+    }
+
+    /// [`Membership::join_self`] for a process that was born in [`Membership::v2`].
+    ///
+    /// # Errors
+    /// As for [`Membership::join_self`].
+    pub fn join_self_v1(&self) -> Result<()> {
+        self.doors.iter().filter(|door| !door.v2).try_for_each(Door::enter)
+    }
+}
+
+impl Door {
+    fn enter(&self) -> Result<()> {
+        let entered = match self.v2 {
+            true => dir::write(self.fd.as_fd(), dir::PROCESSES, "0"),
+            false => dir::put(self.fd.as_fd(), "0"),
+        };
+        let Err(errno) = entered else { return Ok(()) };
+        if self.optional {
+            return Ok(());
+        }
+        let error = Error::system("write", self.path.display(), errno).within("joining cgroup").during(Phase::Cgroup);
+        Err(match errno {
+            Errno::NODEV => error.cause("it was removed"),
+            Errno::BUSY => error.cause("it passes controllers on to sub-cgroups, and so cannot have processes itself"),
+            Errno::OPNOTSUPP => error.cause("it is below a threaded cgroup"),
+            Errno::NOSPC => error.cause("its cpuset has no processor or no memory node"),
+            Errno::INVAL => error.cause("it allows the process's real-time priority no CPU time"),
+            _ => error,
+        })
+    }
+}
+
+impl Cgroup {
+    /// The ways into cgroups that exist already.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if one of the directories is gone.
+    pub fn membership(&self) -> Result<Membership> {
+        let doors = self.dirs().iter().map(|(key, path)| {
+            let v2 = key.is_empty();
+            let fd = match v2 {
+                true => dir::open(path).sys("open", path.display()),
+                false => dir::open_to_write(CWD, path.join("tasks")).sys("open", path.join("tasks").display()),
+            };
+            // As at creation: what only keeps track of processes can be done without.
+            let optional = key.starts_with("name=") || key == "misc" || self.beside() == Some(path);
+            Ok(Door { v2, fd: fd.map_err(gone)?, path: path.clone(), optional })
+        });
+        doors.collect::<Result<_>>().map(Membership::new).during(Phase::Cgroup)
+    }
+
+    /// The same cgroups with the sub-cgroup named for each controller in the place of the container's own; the empty
+    /// controller means v2, and on v1 all of them. (`exec --cgroup`)
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] for a controller that there is none of, or a path that leads out; [`Kind::NotFound`] if there
+    /// is no such sub-cgroup.
+    pub fn sub(&self, places: &[(String, String)]) -> Result<Cgroup> {
+        let mut inner = self.clone();
+        for (controller, place) in places {
+            let below = beneath(place).during(Phase::Cgroup)?;
+            let mut found = false;
+            for (key, path) in &mut inner.dirs {
+                if controller.is_empty() || key.split(',').any(|one| one == controller) {
+                    // From the container's own directory, also if a controller is named twice.
+                    *path = self.dirs.get(key).cloned().unwrap_or_default();
+                    path.extend(&below);
+                    dir::open(path).sys("open", path.display()).map_err(gone).during(Phase::Cgroup)?;
+                    found = true;
+                }
+            }
+            if !found {
+                let why = format!("the container has no cgroup for controller {controller}");
+                return Err(Error::invalid("--cgroup", why).during(Phase::Cgroup));
+            }
+        }
+        Ok(inner)
+    }
+}
+
+/// A path with its `.` and `..` worked out, which must not lead above where it starts.
+fn beneath(place: &str) -> Result<Vec<&std::ffi::OsStr>> {
+    let mut names = Vec::new();
+    for component in Path::new(place).components() {
+        match component {
+            Component::Normal(name) => names.push(name),
+            Component::ParentDir if names.pop().is_none() => {
+                return Err(Error::invalid("--cgroup", format!("\"{place}\" leads out of the container's cgroup")));
+            }
+            _ => {}
+        }
+    }
+    Ok(names)
+}
+
+fn gone(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::NOENT) => error.of_kind(Kind::NotFound).cause("there is no such cgroup"),
+        _ => error,
+    }
+}

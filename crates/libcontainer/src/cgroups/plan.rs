@@ -1,0 +1,225 @@
+//! Where the container's cgroups are to be and what is to be written to them, decided without a system call.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::error::{Error, Phase, Result};
+use crate::host::{CgroupFacts, Hierarchy};
+use crate::spec::{Linux, Resources};
+
+use super::devices::DeviceAccess;
+use super::{Cgroup, CgroupWrite, Instruction, v1, v2};
+
+/// The v1 controllers that a container gets a directory of its own for; those that runc knows.
+const V1_CONTROLLERS: [&str; 14] = [
+    "cpuset",
+    "devices",
+    "memory",
+    "cpu",
+    "cpuacct",
+    "pids",
+    "blkio",
+    "hugetlb",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "freezer",
+    "rdma",
+    "misc",
+];
+
+/// The named v1 hierarchy in which systemd keeps track of processes; engines look for containers there.
+const SYSTEMD: &str = "name=systemd";
+
+/// Where systemd and the like mount all hierarchies.
+const CUSTOMARY: &str = "/sys/fs/cgroup";
+
+/// All that is to be done for a container's cgroups.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CgroupPlan {
+    /// One for each hierarchy that the container gets a directory in.
+    pub hierarchies: Vec<HierarchyPlan>,
+}
+
+/// What is to be done in one hierarchy.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HierarchyPlan {
+    /// v1: the controllers joined by commas, or `name=systemd`; v2: empty.
+    pub key: String,
+    /// Where the hierarchy is mounted.
+    pub mountpoint: PathBuf,
+    /// The container's directory, relative to the mount point.
+    pub path: PathBuf,
+    /// Whether the container can do without: runc ignores failures in hierarchies that only keep track of processes.
+    pub optional: bool,
+    /// v2: the controllers that are needed in the directory, so that its ancestors have to pass them on.
+    pub controllers: Vec<String>,
+    /// What to write, in order.
+    pub writes: Vec<CgroupWrite>,
+    /// v2: the program that decides on device access.
+    pub device_program: Option<Vec<Instruction>>,
+}
+
+impl HierarchyPlan {
+    fn new(key: String, hierarchy: &Hierarchy, path: PathBuf) -> HierarchyPlan {
+        let (mountpoint, controllers) = (hierarchy.mountpoint.clone(), Vec::new());
+        HierarchyPlan { key, mountpoint, path, optional: false, controllers, writes: Vec::new(), device_program: None }
+    }
+
+    /// The container's directory.
+    pub fn dir(&self) -> PathBuf {
+        self.mountpoint.join(&self.path)
+    }
+
+    /// Whether this is the v2 hierarchy.
+    pub fn is_v2(&self) -> bool {
+        self.key.is_empty()
+    }
+}
+
+impl CgroupPlan {
+    /// The directories, as they will be stored and found again.
+    pub fn location(&self) -> Cgroup {
+        Cgroup::new(self.hierarchies.iter().map(|hierarchy| (hierarchy.key.clone(), hierarchy.dir())).collect())
+    }
+}
+
+/// Plans the cgroups of container `id` for the file-system driver.
+///
+/// # Errors
+/// [`Kind::Invalid`](crate::error::Kind::Invalid) for a field that makes no sense,
+/// [`Kind::Unsupported`](crate::error::Kind::Unsupported) for a limit whose controller this host does not have, for a
+/// host without cgroups, and for `systemd`.
+pub fn plan(linux: &Linux, id: &str, systemd: bool, facts: &CgroupFacts) -> Result<CgroupPlan> {
+    if systemd {
+        let error = Error::unsupported("the systemd cgroup driver is not there yet");
+        return Err(error
+            .remedy("leave out --systemd-cgroup, and give linux.cgroupsPath as a path")
+            .during(Phase::Plan));
+    }
+    let none = Resources::default();
+    let resources = linux.resources.as_ref().unwrap_or(&none);
+    let place = Place::of(&linux.cgroups_path, id).map_err(|error| error.during(Phase::Plan))?;
+    let hierarchies = match &facts.v2 {
+        Some(hierarchy) if facts.is_unified() => unified(hierarchy, &place, resources).map(|plan| vec![plan]),
+        _ => legacy(facts, &place, resources),
+    };
+    hierarchies.map(|hierarchies| CgroupPlan { hierarchies }).map_err(|error| error.during(Phase::Plan))
+}
+
+/// `linux.cgroupsPath`, or the id in its place, made harmless.
+struct Place {
+    absolute: bool,
+    below: PathBuf,
+}
+
+impl Place {
+    fn of(cgroups_path: &str, id: &str) -> Result<Place> {
+        let path = if cgroups_path.is_empty() { id } else { cgroups_path };
+        // As if the root were the highest directory, so that no `..` leads out of it.
+        let mut below: Vec<&str> = Vec::new();
+        for name in path.split('/') {
+            match name {
+                "" | "." => {}
+                ".." => drop(below.pop()),
+                name => below.push(name),
+            }
+        }
+        if below.is_empty() {
+            let why = format!("\"{path}\" is no cgroup of the container's own");
+            return Err(Error::invalid("linux.cgroupsPath", why).remedy("name a cgroup below it"));
+        }
+        Ok(Place { absolute: !cgroups_path.is_empty() && path.starts_with('/'), below: below.iter().collect() })
+    }
+
+    /// An absolute path is looked at from the hierarchy's root, a relative one from `start`.
+    fn from(&self, start: &Path) -> PathBuf {
+        if self.absolute { self.below.clone() } else { start.strip_prefix("/").unwrap_or(start).join(&self.below) }
+    }
+}
+
+/// cgroup v2 alone. As with runc, a relative path starts at the parent of the caller's own cgroup: the own one has
+/// processes in it, which forbids to pass controllers on to a child.
+fn unified(hierarchy: &Hierarchy, place: &Place, resources: &Resources) -> Result<HierarchyPlan> {
+    let start = hierarchy.own.parent().unwrap_or(&hierarchy.own);
+    let mut plan = HierarchyPlan::new(String::new(), hierarchy, place.from(start));
+    plan.controllers.clone_from(&hierarchy.controllers);
+    plan.writes = v2::writes(resources)?;
+    plan.device_program = Some(DeviceAccess::parse(&resources.devices)?.program());
+    let available = |write: &CgroupWrite| hierarchy.controllers.iter().any(|one| one == write.controller());
+    match plan.writes.iter().find(|write| write.must_succeed() && !write.is_verbatim() && !available(write)) {
+        Some(write) => Err(unavailable(write, &hierarchy.mountpoint)),
+        None => Ok(plan),
+    }
+}
+
+fn unavailable(write: &CgroupWrite, mountpoint: &Path) -> Error {
+    let (field, controller) = (&write.field, write.controller());
+    let what = format!("{field}: the {controller} controller is not available in the cgroup v2 hierarchy");
+    Error::unsupported(format!("{what} at {}", mountpoint.display()))
+        .remedy("take the limit out, or have the controller delegated to where the runtime runs")
+}
+
+/// cgroup v1, alone or beside v2 (hybrid).
+fn legacy(facts: &CgroupFacts, place: &Place, resources: &Resources) -> Result<Vec<HierarchyPlan>> {
+    let mut plans: Vec<HierarchyPlan> =
+        facts.v1.iter().filter_map(|hierarchy| legacy_place(hierarchy, place)).collect();
+    let mut homeless = Vec::new();
+    for write in v1::writes(resources)? {
+        let controller = write.controller();
+        match plans.iter_mut().find(|plan| plan.key.split(',').any(|one| one == controller)) {
+            Some(plan) => plan.writes.push(write),
+            None if write.must_succeed() => homeless.push(write),
+            None => {}
+        }
+    }
+    if let Some(v2) = &facts.v2
+        && v2.mountpoint.starts_with(CUSTOMARY)
+    {
+        plans.push(beside(v2, place, resources, &mut homeless)?);
+    }
+    // Among them are always the device rules, without which the container could reach every device.
+    let Some(write) = homeless.first() else { return Ok(plans) };
+    if facts.v1.is_empty() {
+        let error = Error::unsupported("no cgroup hierarchy is mounted");
+        return Err(error.remedy(format!("mount -t cgroup2 cgroup2 {CUSTOMARY}")));
+    }
+    let what = format!("{}: the cgroup v1 controller {} is not mounted", write.field, write.controller());
+    Err(Error::unsupported(what).remedy(format!("mount it in {CUSTOMARY}, or take the limit out")))
+}
+
+/// As with runc, a relative path starts at the caller's own cgroup, whichever that is in each hierarchy.
+fn legacy_place(hierarchy: &Hierarchy, place: &Place) -> Option<HierarchyPlan> {
+    let named = hierarchy.controllers.iter().any(|one| one == SYSTEMD);
+    let known = hierarchy.controllers.iter().any(|one| V1_CONTROLLERS.contains(&one.as_str()));
+    let mut plan = HierarchyPlan::new(hierarchy.controllers.join(","), hierarchy, place.from(&hierarchy.own));
+    plan.optional = named || plan.key == "misc";
+    (named || known).then_some(plan)
+}
+
+/// The v2 hierarchy of a hybrid host. runc puts containers there too, for the sake of what finds them by their v2
+/// cgroup (eBPF network policies, systemd), and does without if it cannot be done; a relative path starts at its root.
+/// Limits whose controller has been given to v2 are set here, which runc cannot.
+fn beside(
+    hierarchy: &Hierarchy,
+    place: &Place,
+    resources: &Resources,
+    homeless: &mut Vec<CgroupWrite>,
+) -> Result<HierarchyPlan> {
+    let mut plan = HierarchyPlan::new(String::new(), hierarchy, place.from(Path::new("")));
+    let counterpart = |write: &CgroupWrite| match write.controller() {
+        "blkio" => "io".to_owned(),
+        same => same.to_owned(),
+    };
+    let here = |controller: &String| hierarchy.controllers.contains(controller);
+    plan.controllers = homeless.iter().map(counterpart).filter(here).collect();
+    plan.controllers.dedup();
+    if !plan.controllers.is_empty() {
+        let mine = |write: &CgroupWrite| plan.controllers.iter().any(|one| one == write.controller());
+        plan.writes = v2::writes(resources)?.into_iter().filter(mine).collect();
+        homeless.retain(|write| !plan.controllers.contains(&counterpart(write)));
+    }
+    plan.optional = plan.controllers.is_empty();
+    Ok(plan)
+}
