@@ -1,1 +1,3 @@
 //! (layer process)
+
+pub mod signals;
