@@ -33,7 +33,7 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
 }
 
 fn signal_init(state: &State, init: &OwnedFd, signal: i32) -> Result<()> {
-    match sys::signal::send(init.as_fd(), signal) {
+    match sys::signal::pidfd_send(init.as_fd(), signal) {
         Err(Errno::SRCH) => return Err(not_running()),
         other => other.sys("pidfd_send_signal", format_args!("signal {signal}")).during(Phase::Kill)?,
     }

@@ -7,6 +7,7 @@ mod init;
 pub(crate) mod launch;
 mod payload;
 pub mod sealed_exe;
+pub mod signals;
 mod stage;
 pub mod wait;
 

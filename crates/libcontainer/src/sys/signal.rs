@@ -51,9 +51,9 @@ pub fn signalfd() -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// Sends any signal by number, 0 included, to the process of a pidfd.
-pub fn send(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
-    let none = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: without siginfo the kernel fills it in as kill(2) does.
-    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) }).map(drop)
+/// Sends any signal, the real-time ones included, to the process that `pidfd` holds (since Linux 5.1).
+pub fn pidfd_send(pidfd: BorrowedFd<'_>, signal: libc::c_int) -> Result<(), Errno> {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: no memory is passed; with no siginfo the kernel fills one in as kill(2) does.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0) }).map(drop)
 }
