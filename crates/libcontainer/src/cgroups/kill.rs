@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{Error, Kind, Phase, Result, SysContext};
-use crate::sys::pidfd;
+use crate::sys::signal;
 
 use super::freezer::timespec;
 use super::{Cgroup, dir};
@@ -105,7 +105,7 @@ impl Cgroup {
         let still = self.pids()?;
         held.retain(|(pid, _)| still.binary_search(pid).is_ok());
         for (pid, pidfd) in &held {
-            match pidfd::send_signal(pidfd.as_fd(), signal) {
+            match signal::pidfd_send(pidfd.as_fd(), signal) {
                 Err(Errno::SRCH) => {}
                 sent => sent.sys("pidfd_send_signal", format!("process {pid}, signal {signal}"))?,
             }

@@ -10,7 +10,6 @@ pub mod fd;
 pub mod keyring;
 pub mod mount;
 pub mod namespace;
-pub mod pidfd;
 pub mod seccomp;
 pub mod signal;
 pub mod spawn;
