@@ -63,10 +63,10 @@ fn make(store: &Store, options: &CreateOptions, start: bool) -> Result<Launched>
     let (_, membership) = Cgroup::create(&plan.cgroup).during(Phase::Cgroup)?;
     let gate = if start { None } else { Some(Gate::make(making.entry.as_fd()).during(Phase::State)?) };
     let init =
-        Init { plan: &plan, membership: &membership, namespaces: &namespaces, proc: &proc, gate, hook_state: &making.hook_state };
-    let launching = launch(birth(&plan, &membership), |channel| {
+        Init { plan: &plan, namespaces: &namespaces, proc: &proc, gate, hook_state: &making.hook_state };
+    let launching = launch(birth(&plan, &membership), |channel, alone| {
         making.entry.leave_lock();
-        init.run(channel)
+        init.run(channel, &alone)
     })?;
     drop(init);
     making.complete(launching, &plan, &sockets, &proc, options)

@@ -47,11 +47,10 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Launched> 
         plan: &plan,
         namespaces: &state.namespaces,
         container: &container,
-        membership: &membership,
         proc: &proc,
     };
     let birth = Birth { membership: &membership, namespaces: 0, staged: joiner.needs_stage() };
-    let mut launching = launch(birth, |channel| joiner.run(channel))?;
+    let mut launching = launch(birth, |channel, alone| joiner.run(channel, &alone))?;
     let filter = compile(plan.seccomp.as_ref())?;
     let console = launching.until_ready(|| Ok(()))?;
     attributes::limit(&plan.attributes, launching.pid(), &proc)?;

@@ -140,11 +140,6 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Its path, for what must be found by name (mount sources).
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Waits for the container's lock; it ends with this process, so a killed command leaves none.
     fn lock(&mut self) -> Result<()> {
         let lock = open_directory(&self.path)?;

@@ -5,7 +5,7 @@
 //!     │ ───────── clone3 ────────────▶│  only if a PID namespace is joined
 //!     │ ◀──── Cloned(pid) + pidfd ─────│──── clone3 ────────────▶│
 //!     │                              exit                       │
-//!     │ ───────────────────────────── Proceed ─────────────────▶│  only if there is a user namespace to map
+//!     │ ───────────────────────────── Proceed ─────────────────▶│  after Cloned, and when a user namespace is mapped
 //!     │ ◀──────────────────────────── RootfsReady ──────────────│  only if there are hooks to run outside
 //!     │ ───────────────────────────── HooksDone ───────────────▶│
 //!     │ ◀──────────────────────────── Ready [+ console] ────────│
@@ -37,7 +37,7 @@ const LARGEST: usize = 64 * 1024;
 pub(crate) enum Message {
     /// Stage to parent: the child's pid, as the parent numbers it; its pidfd comes along.
     Cloned(i32),
-    /// Parent to child: the ids of its user namespace are mapped.
+    /// Parent to child: it is known who it is, or the ids of its user namespace are mapped.
     Proceed,
     /// Child to parent: the mounts are made, the root is not changed yet.
     RootfsReady,

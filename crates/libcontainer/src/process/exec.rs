@@ -3,14 +3,14 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::channel::Channel;
-use super::init::report;
 use super::payload::{self, Payload};
-use super::{launch, stage};
-use crate::cgroups::Membership;
+use super::launch::{self, report};
+use super::stage;
 use crate::error::{During, Phase, Result, SysContext};
 use crate::host::HostProc;
 use crate::namespaces::{Kind, NamespacesPlan};
 use crate::plan::ProcessPlan;
+use crate::sys::clone::{SingleThreaded, exit_now};
 use crate::{sys, terminal, userns};
 
 /// Everything that a joining process inherits from its parent.
@@ -20,7 +20,6 @@ pub(crate) struct Joiner<'a> {
     pub(crate) namespaces: &'a NamespacesPlan,
     /// The container's init, whose namespaces are joined all at once (setns(2) with a pidfd).
     pub(crate) container: &'a OwnedFd,
-    pub(crate) membership: &'a Membership,
     pub(crate) proc: &'a HostProc,
 }
 
@@ -31,13 +30,12 @@ impl Joiner<'_> {
     }
 
     /// Runs as the joining process; returns only on failure, which it has reported.
-    pub(crate) fn run(&self, channel: Channel) -> Result<()> {
-        let payload = self.prepare(&channel).map_err(|error| report(&channel, error))?;
+    pub(crate) fn run(&self, channel: Channel, alone: &SingleThreaded) -> Result<()> {
+        let payload = self.prepare(&channel, alone).map_err(|error| report(&channel, error))?;
         Err(report(&channel, payload.execute()))
     }
 
-    fn prepare(&self, channel: &Channel) -> Result<Payload> {
-        self.membership.join_self().during(Phase::Cgroup)?;
+    fn prepare(&self, channel: &Channel, alone: &SingleThreaded) -> Result<Payload> {
         payload::hide()?;
         let flags = self.namespaces.flags();
         if flags != 0 {
@@ -49,8 +47,8 @@ impl Joiner<'_> {
             userns::become_root()?;
         }
         if self.needs_stage() {
-            if let stage::Side::Stage = stage::divide(channel)? {
-                sys::clone::exit_now(0);
+            if let stage::Side::Stage = stage::divide(alone, channel)? {
+                exit_now(0);
             }
         }
         rustix::process::setsid().sys("setsid", "the joining process").during(Phase::Attributes)?;

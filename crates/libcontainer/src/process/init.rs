@@ -3,22 +3,22 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::channel::{Channel, Message};
+use super::channel::Channel;
 use super::gate::Gate;
 use super::payload::{self, Payload};
-use super::{launch, stage};
-use crate::cgroups::Membership;
+use super::launch::{self, report};
+use super::stage;
 use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::hooks::{self, HookState};
 use crate::host::HostProc;
 use crate::namespaces::{self, Kind, OpenNamespace};
 use crate::plan::Plan;
+use crate::sys::clone::{SingleThreaded, exit_now};
 use crate::{rootfs, sysctl, terminal, userns};
 
 /// Everything that init inherits from its parent: the plan, and what was opened on the host.
 pub(crate) struct Init<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) membership: &'a Membership,
     pub(crate) namespaces: &'a [OpenNamespace],
     pub(crate) proc: &'a HostProc,
     /// Where it waits for `start`; absent: it goes straight on, as `run` wants it.
@@ -28,8 +28,8 @@ pub(crate) struct Init<'a> {
 
 impl Init<'_> {
     /// Runs as the container's init; returns only on failure, which it has reported.
-    pub(crate) fn run(&self, channel: Channel) -> Result<()> {
-        let payload = self.prepare(&channel).map_err(|error| report(&channel, error))?;
+    pub(crate) fn run(&self, channel: Channel, alone: &SingleThreaded) -> Result<()> {
+        let payload = self.prepare(&channel, alone).map_err(|error| report(&channel, error))?;
         match &self.gate {
             // Closing the channel says that all went well; from here on failures go through the gate.
             Some(gate) => {
@@ -43,11 +43,10 @@ impl Init<'_> {
         }
     }
 
-    fn prepare(&self, channel: &Channel) -> Result<Payload> {
+    fn prepare(&self, channel: &Channel, alone: &SingleThreaded) -> Result<Payload> {
         let plan = self.plan;
-        self.membership.join_self().during(Phase::Cgroup)?;
         if plan.namespaces.needs_stage() {
-            self.pass_stage(channel)?;
+            self.pass_stage(channel, alone)?;
         }
         rustix::process::setsid().sys("setsid", "the container's process").during(Phase::Attributes)?;
         self.enter_namespaces(channel)?;
@@ -71,12 +70,12 @@ impl Init<'_> {
     }
 
     /// Joins the PID namespace and goes on as the process that was cloned into it; the stage exits here.
-    fn pass_stage(&self, channel: &Channel) -> Result<()> {
+    fn pass_stage(&self, channel: &Channel, alone: &SingleThreaded) -> Result<()> {
         payload::hide()?;
         namespaces::join_of(self.namespaces, Kind::Pid)?;
-        match stage::divide(channel)? {
+        match stage::divide(alone, channel)? {
             stage::Side::Child => Ok(()),
-            stage::Side::Stage => crate::sys::clone::exit_now(0),
+            stage::Side::Stage => exit_now(0),
         }
     }
 
@@ -123,10 +122,4 @@ impl Init<'_> {
             Err(error) => error,
         }
     }
-}
-
-/// Tells the parent of a failure; if the parent is gone, nobody is left to be told.
-pub(super) fn report(channel: &Channel, error: Error) -> Error {
-    let _ = channel.send(&Message::Failed(error.clone()), None);
-    error
 }

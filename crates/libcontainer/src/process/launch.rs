@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use super::channel::{Channel, Message, garbled};
@@ -38,17 +39,22 @@ pub(crate) struct Birth<'a> {
 /// Clones a process that runs `child` and exits; what `child` returns an error for is sent to the parent.
 ///
 /// `child` gets the channel to give it up (drop it) when it can no longer be used.
-pub(crate) fn launch(birth: Birth<'_>, child: impl FnOnce(Channel) -> Result<()>) -> Result<Launching> {
+pub(crate) fn launch(birth: Birth<'_>, child: impl FnOnce(Channel, SingleThreaded) -> Result<()>) -> Result<Launching> {
     let proof = SingleThreaded::prove()
         .sys("stat", "/proc/self/task: the caller of libcontainer must have one thread")
         .during(Phase::Launch)?;
     let (ours, theirs) = Channel::pair().during(Phase::Launch)?;
-    let args = CloneArgs { namespaces: birth.namespaces, sibling: false, cgroup: birth.membership.v2() };
-    match clone3(&proof, args).sys("clone3", "the container's process").during(Phase::Launch)? {
-        Cloned::Child => {
+    let (cloned, in_v2) = clone_into(&proof, birth).sys("clone3", "the container's process").during(Phase::Launch)?;
+    match cloned {
+        Cloned::Child(alone) => {
             drop(ours);
+            let joined = if in_v2 { birth.membership.join_self_v1() } else { birth.membership.join_self() };
             // The child reports its own failures: what is left of the outcome is the exit status.
-            exit_now(i32::from(child(theirs).is_err()))
+            let outcome = match joined.during(Phase::Cgroup) {
+                Ok(()) => child(theirs, alone),
+                Err(error) => Err(report(&theirs, error)),
+            };
+            exit_now(i32::from(outcome.is_err()))
         }
         Cloned::Parent(pid, pidfd) => {
             drop(theirs);
@@ -56,6 +62,24 @@ pub(crate) fn launch(birth: Birth<'_>, child: impl FnOnce(Channel) -> Result<()>
             if birth.staged { launching.after_stage() } else { Ok(launching) }
         }
     }
+}
+
+/// Clones the process into its v2 cgroup; where the kernel cannot (before Linux 5.7) or will not (threaded cgroups),
+/// beside it, and then it has to join by itself. The second value says whether it was born there.
+fn clone_into(proof: &SingleThreaded, birth: Birth<'_>) -> Result<(Cloned, bool), Errno> {
+    let args = CloneArgs { namespaces: birth.namespaces, sibling: false, cgroup: birth.membership.v2() };
+    match clone3(proof, args) {
+        Err(Errno::TOOBIG | Errno::INVAL | Errno::OPNOTSUPP | Errno::BUSY) if args.cgroup.is_some() => {
+            clone3(proof, CloneArgs { cgroup: None, ..args }).map(|cloned| (cloned, false))
+        }
+        cloned => cloned.map(|cloned| (cloned, args.cgroup.is_some())),
+    }
+}
+
+/// Tells the parent of a failure; if the parent is gone, nobody is left to be told.
+pub(super) fn report(channel: &Channel, error: Error) -> Error {
+    let _ = channel.send(&Message::Failed(error.clone()), None);
+    error
 }
 
 impl Launching {
@@ -75,10 +99,11 @@ impl Launching {
             wait::reap(stage.as_fd()).during(Phase::Launch)?;
         }
         self.pid = pid;
+        self.proceed()?;
         Ok(self)
     }
 
-    /// Tells the child that the ids of its user namespace are mapped.
+    /// Tells the child that it is known, or that the ids of its user namespace are mapped.
     pub(crate) fn proceed(&mut self) -> Result<()> {
         self.channel.send(&Message::Proceed, None).map_err(|_| self.explain_death())
     }

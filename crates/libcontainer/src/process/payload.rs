@@ -176,7 +176,8 @@ fn executable_error(name: &str, errno: Errno) -> Error {
 
 /// Signal state as a new program expects it, and no descriptor beyond those that it was promised (CVE-2024-21626).
 fn clean_up(passed_fds: u32) -> Result<()> {
-    sys::signal::reset_dispositions();
+    // Rust's runtime ignores it; what the caller ignored (nohup) the payload inherits, as with runc.
+    sys::signal::reset(libc::SIGPIPE);
     sys::signal::unblock_all().sys("rt_sigprocmask", "all signals").during(Phase::Exec)?;
     let first = LAST_STDIO + 1 + passed_fds as i32;
     sys::fd::close_on_exec_from(first).sys("close_range", "descriptors of the runtime").during(Phase::Exec)

@@ -16,7 +16,7 @@ const SIGINFO_SIZE: usize = 128;
 /// # Errors
 /// If the kernel refuses rt_sigprocmask(2).
 pub fn block_all() -> Result<()> {
-    signal::reset_dispositions();
+    signal::reset(libc::SIGCHLD);
     signal::block_all().sys("rt_sigprocmask", "")
 }
 

@@ -4,6 +4,7 @@
 use std::os::fd::AsFd;
 
 use super::channel::{Channel, Message};
+use super::launch;
 use crate::error::{During, Phase, Result, SysContext};
 use crate::sys::clone::{CloneArgs, Cloned, SingleThreaded, clone3};
 
@@ -16,11 +17,14 @@ pub(crate) enum Side {
 }
 
 /// Clones the container's process and tells the parent of it. PID namespaces were joined before.
-pub(crate) fn divide(channel: &Channel) -> Result<Side> {
-    let proof = SingleThreaded::prove().sys("stat", "/proc/self/task").during(Phase::Launch)?;
+pub(crate) fn divide(proof: &SingleThreaded, channel: &Channel) -> Result<Side> {
     let args = CloneArgs { sibling: true, ..CloneArgs::default() };
-    match clone3(&proof, args).sys("clone3", "the container's process").during(Phase::Launch)? {
-        Cloned::Child => Ok(Side::Child),
+    match clone3(proof, args).sys("clone3", "the container's process").during(Phase::Launch)? {
+        Cloned::Child(_) => {
+            // The stage's message must be the first: who this is.
+            launch::await_proceed(channel)?;
+            Ok(Side::Child)
+        }
         Cloned::Parent(pid, pidfd) => {
             channel.send(&Message::Cloned(pid.as_raw_pid()), Some(pidfd.as_fd()))?;
             Ok(Side::Stage)

@@ -44,8 +44,8 @@ pub struct CloneArgs<'a> {
 /// Which side of the clone the caller finds itself on.
 #[derive(Debug)]
 pub enum Cloned {
-    /// In the new process.
-    Child,
+    /// In the new process, which begins with one thread.
+    Child(SingleThreaded),
     /// In the old one: the new process's pid, as the caller's PID namespace numbers it, and its pidfd (close-on-exec).
     Parent(Pid, OwnedFd),
 }
@@ -66,7 +66,7 @@ pub fn clone3(_proof: &SingleThreaded, args: CloneArgs<'_>) -> Result<Cloned, Er
     // says that no other thread holds a lock.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) })?;
     match Pid::from_raw(pid as i32) {
-        None => Ok(Cloned::Child),
+        None => Ok(Cloned::Child(SingleThreaded(PhantomData))),
         // SAFETY: the kernel has just made this descriptor for us.
         Some(pid) => Ok(Cloned::Parent(pid, unsafe { OwnedFd::from_raw_fd(pidfd) })),
     }

@@ -6,9 +6,6 @@ use rustix::io::Errno;
 
 use super::check;
 
-/// The signals that the kernel and the C library know: 1 to 64.
-const LAST_SIGNAL: libc::c_int = 64;
-
 /// Blocks every signal for this thread, so that they can be read from a [`signalfd`].
 pub fn block_all() -> Result<(), Errno> {
     set_mask(u64::MAX)
@@ -33,12 +30,10 @@ fn set_mask(mask: u64) -> Result<(), Errno> {
     .map(drop)
 }
 
-/// Gives every signal its default action; what the runtime ignored (SIGPIPE among them) the payload must not inherit.
-pub fn reset_dispositions() {
-    for signal in 1..=LAST_SIGNAL {
-        // SAFETY: SIG_DFL installs no handler. SIGKILL, SIGSTOP and the C library's own signals refuse, which is right.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
+/// Gives `signal` its default action again.
+pub fn reset(signal: libc::c_int) {
+    // SAFETY: SIG_DFL installs no handler.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
 
 /// A descriptor that is readable when any blocked signal is pending; close-on-exec and non-blocking.
