@@ -1,1 +1,24 @@
-//! (domain seccomp)
+//! Seccomp: which system calls the container's process may make (config-linux.md "Seccomp").
+//!
+//! [`plan`] checks the profile, [`compile`] turns it into a BPF program, [`load`] puts that over the calling thread.
+//! Only the last must happen in the container's process; a [`Filter`] crosses over as bytes.
+
+mod apply;
+mod compile;
+mod enosys;
+mod filter;
+mod names;
+mod plan;
+
+pub use apply::load;
+pub use compile::compile;
+pub use filter::Filter;
+pub use names::{KNOWN_ACTIONS, KNOWN_ARCHS, KNOWN_FLAGS, KNOWN_OPERATORS};
+pub use plan::{Action, Condition, Operator, Rule, SeccompPlan, plan};
+
+#[cfg(test)]
+mod default_profile;
+#[cfg(test)]
+mod machine;
+#[cfg(test)]
+mod tests;
