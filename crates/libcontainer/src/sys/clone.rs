@@ -7,6 +7,9 @@ use rustix::process::Pid;
 
 use super::check;
 
+/// libc's constant of this name is an int, in which the flag's bit is lost: it is 0.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// What the new process is to be born with.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CloneArgs<'a> {
@@ -35,7 +38,7 @@ pub enum Cloned {
 pub unsafe fn clone3(args: CloneArgs<'_>) -> Result<Cloned, Errno> {
     let mut pidfd: RawFd = -1;
     let parent = if args.sibling { libc::CLONE_PARENT as u64 } else { 0 };
-    let into_cgroup = if args.cgroup.is_some() { libc::CLONE_INTO_CGROUP as u64 } else { 0 };
+    let into_cgroup = if args.cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
     // SAFETY: clone_args is a plain C struct for which all zeroes is a valid value.
     let mut raw: libc::clone_args = unsafe { std::mem::zeroed() };
     raw.flags = args.namespaces | parent | into_cgroup | libc::CLONE_PIDFD as u64;
