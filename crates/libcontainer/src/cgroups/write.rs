@@ -14,9 +14,11 @@ pub struct CgroupWrite {
     /// The field of config.json that asks for it.
     pub field: Cow<'static, str>,
     /// What to do where the kernel, or the cgroup, has no such file.
+    #[serde(skip_serializing_if = "IfMissing::is_failure")]
     pub if_missing: IfMissing,
     /// If the kernel refuses the value (EINVAL), try again after all other writes to this directory: it compares the
     /// value with that of another file (memory with memory+swap, period with quota), which is about to change too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub may_wait: bool,
 }
 
@@ -35,6 +37,12 @@ pub enum IfMissing {
         /// The value in its own scale.
         value: String,
     },
+}
+
+impl IfMissing {
+    fn is_failure(&self) -> bool {
+        *self == IfMissing::Fail
+    }
 }
 
 impl CgroupWrite {
