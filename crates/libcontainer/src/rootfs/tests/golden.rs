@@ -1,0 +1,48 @@
+//! tests/golden/rootfs: each `<name>.json` (an input) with its `<name>.plan.json`.
+//!
+//! `CREEL_UPDATE_GOLDEN=1 cargo test -p libcontainer --lib golden` writes the plans anew; read the difference.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::super::{RootfsInput, plan};
+use crate::spec::Spec;
+
+fn plan_of(input: &Value) -> String {
+    let flag = |name: &str| input[name].as_bool().unwrap_or_default();
+    let cgroups = serde_json::from_value(input["cgroups"].clone()).expect("cgroups");
+    let cgroup_dirs: BTreeMap<String, PathBuf> = serde_json::from_value(input["cgroupDirs"].clone()).expect("dirs");
+    let spec = Spec::parse(input["config"].to_string().as_bytes(), Path::new("config.json")).expect("config");
+    let plan = plan(&RootfsInput {
+        spec: &spec,
+        bundle: Path::new("/bundle"),
+        no_pivot: flag("noPivot"),
+        own_mount_namespace: flag("ownMountNamespace"),
+        cgroup_namespace: flag("cgroupNamespace"),
+        terminal: flag("terminal"),
+        cgroups: &cgroups,
+        cgroup_dirs: &cgroup_dirs,
+    });
+    serde_json::to_string_pretty(&plan.expect("a plan")).expect("serialise") + "\n"
+}
+
+#[test]
+fn golden_plans() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/rootfs");
+    let files = std::fs::read_dir(&dir).expect("tests/golden/rootfs").flatten().map(|entry| entry.path());
+    let mut inputs: Vec<PathBuf> = files.filter(|path| !path.to_string_lossy().ends_with(".plan.json")).collect();
+    inputs.sort();
+    assert!(inputs.len() >= 6, "the inputs are there");
+    for path in inputs {
+        let text = std::fs::read(&path).expect("read");
+        let input: Value = serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let (plan, golden) = (plan_of(&input), path.with_extension("plan.json"));
+        if std::env::var_os("CREEL_UPDATE_GOLDEN").is_some() {
+            std::fs::write(&golden, &plan).expect("write");
+        }
+        let wanted = std::fs::read_to_string(&golden).unwrap_or_default();
+        assert!(plan == wanted, "{} differs; the plan is now\n{plan}", golden.display());
+    }
+}
