@@ -38,6 +38,31 @@ def build():
     return sorted(set(os.listdir(f"{CACHE}/bin")) - {"runtimetest"}), archive
 
 
+# crun before 1.14.2 refuses every ociVersion above 1.0; the programs say 1.3.0. This stands in for such a crun.
+OLD_CRUN = r"""#!/bin/sh
+previous= bundle=.
+for argument; do
+    [ "$previous" != --bundle ] || bundle=$argument
+    previous=$argument
+done
+[ "$1" != create ] || sed -i 's/"ociVersion": *"[^"]*"/"ociVersion": "1.0.2"/' "$bundle/config.json"
+exec "$CRUN" "$@"
+"""
+
+
+def stand_in(runtime):
+    """The runtime, or what makes an old crun comparable."""
+    version = subprocess.run([runtime, "--version"], capture_output=True, text=True).stdout
+    match = re.match(r"crun version (\d+)\.(\d+)(?:\.(\d+))?", version)
+    if not match or tuple(int(number or 0) for number in match.groups()) >= (1, 14, 2):
+        return runtime
+    path = f"{CACHE}/crun"
+    with open(path, "w") as file:
+        file.write(OLD_CRUN.replace("$CRUN", runtime))
+    os.chmod(path, 0o755)
+    return path
+
+
 def verdict(code, output):
     """(passed, why) from the exit code and the TAP lines on standard output."""
     if code is None:
@@ -49,13 +74,15 @@ def verdict(code, output):
         return False, f"{len(bad)} of {len(tests)} not ok: {bad[0]}"
     if code != 0:
         return False, f"exit code {code}"
+    if not output:  # the two process_*_fail programs speak only when the runtime accepted what it must refuse
+        return True, ""
     if not plans:
         return False, "no plan"
     if sum(plans) != len(tests):
         return False, f"plan of {sum(plans)}, but {len(tests)} tests"
     if not tests:
-        complaint = re.search(r"^ +error: .*|^  ---\n(.*)", output, re.M)
-        return (False, complaint.group(0).strip()) if complaint else (True, "")
+        complaint = re.search(r'"error": "(.*?)(\\n|")', output)
+        return (False, complaint.group(1)) if complaint else (True, "")
     return True, ""
 
 
@@ -87,16 +114,22 @@ def run(program, runtime, archive):
     return passed, why, output + errors
 
 
-def expected_failures():
-    """The programs of expected-failures.txt with their reasons."""
-    lines = [line.strip() for line in open(f"{HERE}/expected-failures.txt")]
-    return dict(re.split(r":\s*", line, maxsplit=1) for line in lines if line and not line.startswith("#"))
+def expected_failures(runtime):
+    """{program: (reason, whether it may pass too)} from expected-failures.txt for a runtime's name."""
+    expected = {}
+    for line in open(f"{HERE}/expected-failures.txt"):
+        if line.strip() and not line.startswith("#"):
+            program, names, reason = re.fullmatch(r"(\w+)(?: \(([^)]*)\))?: (.*)\n", line).groups()
+            for name in (names or runtime).split(", "):
+                if name.rstrip("?") == runtime:
+                    expected[program] = (reason, name.endswith("?"))
+    return expected
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--verbose", action="store_true", help="print what each failing program said")
-    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--program", action="append", help="only this one")
     parser.add_argument("runtimes", help="paths or names, separated by commas")
     options = parser.parse_args()
@@ -113,6 +146,7 @@ def arguments():
 def main():
     options = arguments()
     programs, archive = build()
+    options.runtimes = [stand_in(runtime) for runtime in options.runtimes]
     if options.program:
         programs = [program for program in programs if program in options.program]
     width = max(map(len, programs))
@@ -133,22 +167,24 @@ def main():
                     print(f"--- {program} on {name}\n{result[2]}---")
     totals = [sum(results[program, runtime][0] for program in programs) for runtime in options.runtimes]
     print(f"{f'passed of {len(programs)}':{width}}  " + "  ".join(f"{total:<6}" for total in totals))
-    return judge(programs, {program: results[program, options.runtimes[0]] for program in programs})
+    judged = {program: results[program, options.runtimes[0]] for program in programs}
+    return judge(judged, expected_failures(names[0]))
 
 
-def judge(programs, results):
-    """Compares with expected-failures.txt and prints the summary that .ci/run adds up."""
-    expected = expected_failures()
+def judge(results, expected):
+    """Compares with expected-failures.txt; the last line is for those who add up."""
     wrong = 0
-    for program in programs:
-        passed, why, said = results[program]
-        if passed and program in expected:
-            print(f"UNEXPECTED PASS: {program}: take it out of expected-failures.txt ({expected[program]})")
+    for program, (passed, why, said) in results.items():
+        reason, may_pass = expected.get(program, ("", False))
+        if passed and reason and not may_pass:
+            print(f"UNEXPECTED PASS: {program}: take it out of expected-failures.txt ({reason})")
             wrong += 1
-        elif not passed and program not in expected:
+        elif not passed and not reason:
             print(f"UNEXPECTED FAILURE: {program}: {why}\n{said}")
             wrong += 1
-    print(f"runtime-tools: {len(programs) - wrong} passed, {wrong} failed")
+    good = sum(passed for passed, _, _ in results.values())
+    print(f"{len(results) - good} failed, {len(expected)} are expected to (expected-failures.txt)")
+    print(f"runtime-tools: {good} passed, {wrong} failed")
     return 1 if wrong else 0
 
 
