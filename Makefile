@@ -1,0 +1,53 @@
+# The menu. `make` prints it; the bodies are short scripts in hack/.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+# The peers that creel is compared with, by name or path, separated by commas; missing ones are said and left out.
+PEERS ?= runc,crun
+
+# .cargo/config.toml names a target, so that build scripts stay dynamic; hence the directory.
+HOST := $(shell rustc --print host-tuple 2>/dev/null)
+CREEL := $(CURDIR)/target/$(HOST)/release/creel
+# The runtime under test; any OCI runtime will do.
+RUNTIME ?= $(CREEL)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo deps build test check bench validate blackbox install clean
+
+help: ## print this menu
+	@echo "creel: make TARGET"; echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
+	@echo; echo "Variables: RUNTIME=$(RUNTIME) PEERS=$(PEERS) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)"
+
+demo: ## install what is missing, build, and run a busybox container step by step
+	@hack/demo.sh
+
+deps: ## install what building and testing need (apt-get, only what is missing)
+	@hack/install-deps.sh
+
+build: ## build the release binary
+	@$(CARGO) build --release --locked
+	@echo "built $(CREEL)"
+
+test: ## run every test: unit and kernel tests, the black-box suite, the runtime-tools programs
+	@hack/test.sh
+
+check: ## formatting, lints, layers, where unsafe may be
+	@hack/check.sh
+
+bench: build ## time creel beside its peers and write docs/benchmarks.md
+	@hack/bench.sh $(CREEL),$(PEERS)
+
+validate: ## the table of the 58 runtime-tools programs, RUNTIME beside PEERS
+	@tests/oci-validation/runtime-tools/validate.py $(RUNTIME),$(PEERS)
+
+blackbox: ## the table of our own black-box suite, RUNTIME beside PEERS
+	@tests/oci-validation/blackbox/run.py $(RUNTIME),$(PEERS)
+
+install: build ## install creel to DESTDIR/PREFIX/bin
+	@install -D -m 755 $(CREEL) $(DESTDIR)$(PREFIX)/bin/creel
+	@echo "installed $(DESTDIR)$(PREFIX)/bin/creel"
+
+clean: ## remove what was built
+	@$(CARGO) clean

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# What every commit must satisfy. The last line is `check: N passed, N failed`.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+passed=0 failed=0
+step() {
+    local name=$1
+    shift
+    if "$@"; then
+        passed=$((passed + 1))
+        echo "ok   $name"
+    else
+        failed=$((failed + 1))
+        echo "FAIL $name"
+    fi
+}
+
+unsafe_only_in_sys() {
+    local found
+    found=$(grep -rnE '\bunsafe\b *(\{|fn|impl|extern)|allow\(unsafe_code\)' --include='*.rs' crates | grep -v '^crates/libcontainer/src/sys/')
+    [[ -z $found ]] || { echo "$found"; return 1; }
+}
+
+# clippy denies unwrap, expect, panic, todo and printing; nobody may allow them again outside tests.
+no_lint_is_switched_off() {
+    local found
+    found=$(grep -rnE 'allow\(clippy::(unwrap_used|expect_used|panic|todo|dbg_macro|undocumented_unsafe_blocks)' --include='*.rs' crates)
+    [[ -z $found ]] || { echo "$found"; return 1; }
+}
+
+scripts_parse() {
+    local script status=0
+    while read -r script; do
+        case $(head -1 "$script") in
+            *bash*) bash -n "$script" || status=1 ;;
+            *) python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$script" || status=1 ;;
+        esac
+    done < <(find hack tests .ci -type f \( -name '*.sh' -o -name '*.py' -o -name run \))
+    return $status
+}
+
+step "formatting (cargo fmt)" cargo fmt --all --check
+step "lints (cargo clippy)" cargo clippy --quiet --workspace --all-targets --locked -- --deny warnings
+step "documentation (cargo doc)" env RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --workspace --no-deps --locked
+step "layers (imports only go down)" hack/layers.py crates/libcontainer/src
+step "unsafe only in libcontainer's sys/" unsafe_only_in_sys
+step "no lint switched off" no_lint_is_switched_off
+step "scripts parse" scripts_parse
+echo "check: $passed passed, $failed failed"
+((failed == 0))

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# From a fresh machine to a running container: installs what is missing, builds creel, and shows its commands.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if ((EUID)); then
+    echo "demo: containers without root are not there yet; run it as root (sudo make demo)" >&2
+    exit 1
+fi
+hack/install-deps.sh
+cargo build --release --locked
+creel=$PWD/target/$(rustc --print host-tuple)/release/creel
+work=$(mktemp -d)
+id=demo-$$
+trap '"$creel" delete --force "$id" >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
+
+say() { printf '\n# %s\n' "$*"; }
+creel() {
+    echo "\$ creel $*"
+    "$creel" "$@"
+}
+
+say "A bundle: busybox in rootfs/, and the config.json that \`creel spec\` writes"
+RUNTIME=$creel hack/bundle.sh "$work" sh -c 'echo "hello from $(hostname), pid $$"; exec id'
+ls "$work" "$work/rootfs"
+
+say "Run it"
+creel run --bundle "$work" "$id"
+
+say "The same in steps: create, look, start, exec, kill, delete"
+jq '.process.args = ["sleep", "100"]' "$work/config.json" >"$work/new" && mv "$work/new" "$work/config.json"
+creel create --bundle "$work" "$id" </dev/null >/dev/null
+creel state "$id"
+creel start "$id"
+creel list
+creel exec "$id" ps
+creel ps "$id"
+creel kill "$id" KILL
+while [[ $("$creel" state "$id" | jq -r .status) != stopped ]]; do sleep 0.05; done
+creel delete "$id"
+
+say "Nothing is left"
+creel list
