@@ -16,6 +16,8 @@ use crate::error::{Error, Result, SysContext};
 /// How often a resolution is repeated that a concurrent rename or mount made the kernel give up (`EAGAIN`).
 const RETRIES: u32 = 128;
 
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
+
 /// A directory that no path leaves: a container's root, held by a descriptor.
 #[derive(Debug)]
 pub struct Root {
@@ -35,7 +37,7 @@ impl Root {
     /// # Errors
     /// If it does not exist or is no directory.
     pub fn open(path: &Path) -> Result<Root> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let flags = DIRECTORY | OFlags::CLOEXEC;
         Ok(Root::from_fd(open(path, flags, Mode::empty()).sys("open", path.display())?, path))
     }
 
@@ -89,23 +91,35 @@ impl Root {
     /// Those of [`Root::resolve`] and of mkdirat(2); [`crate::error::Kind::Invalid`] for `..` in what is missing.
     pub fn mkdir_all(&self, path: impl AsRef<Path>, mode: u32) -> Result<OwnedFd> {
         let path = path.as_ref();
-        let directory = OFlags::PATH | OFlags::DIRECTORY;
+        match self.resolve(path, DIRECTORY) {
+            Err(error) if error.errno() == Some(Errno::NOENT) => self.mkdir_missing(path, mode, ResolveFlags::empty()),
+            result => result,
+        }
+    }
+
+    /// As [`Root::mkdir_all`], for a directory that was just found missing by [`Root::resolve_plain`]: no symlink is
+    /// followed here either.
+    ///
+    /// # Errors
+    /// Those of [`Root::mkdir_all`]; `ELOOP` for a symlink.
+    pub(crate) fn mkdir_plain(&self, path: &Path, mode: u32) -> Result<OwnedFd> {
+        self.mkdir_missing(path, mode, ResolveFlags::NO_SYMLINKS)
+    }
+
+    fn mkdir_missing(&self, path: &Path, mode: u32, resolve: ResolveFlags) -> Result<OwnedFd> {
         let mut missing = Vec::new();
         let mut existing = path;
         let mut dir = loop {
-            match self.resolve(if existing.as_os_str().is_empty() { Path::new("/") } else { existing }, directory) {
-                Ok(dir) => break dir,
-                Err(error) if error.errno() != Some(Errno::NOENT) => return Err(error),
-                Err(error) => match (existing.components().next_back(), existing.parent()) {
-                    (Some(Component::Normal(name)), Some(parent)) => {
-                        missing.push(name);
-                        existing = parent;
-                    }
-                    (Some(Component::ParentDir), _) => {
-                        return Err(Error::invalid(path.display(), "has `..` in a part that does not exist"));
-                    }
-                    _ => return Err(error),
-                },
+            match (existing.components().next_back(), existing.parent()) {
+                (Some(Component::Normal(name)), Some(parent)) => {
+                    missing.push(name);
+                    existing = if parent.as_os_str().is_empty() { Path::new("/") } else { parent };
+                }
+                _ => return Err(Error::invalid(path.display(), "has `..` in a part that does not exist")),
+            }
+            match self.openat2(existing, DIRECTORY, resolve) {
+                Err(error) if error.errno() == Some(Errno::NOENT) => (),
+                result => break result?,
             }
         };
         for name in missing.into_iter().rev() {
@@ -115,7 +129,7 @@ impl Root {
                 Err(errno) => return Err(Error::system("mkdirat", path.display(), errno)),
             }
             dir =
-                openat(&dir, name, directory | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
+                openat(&dir, name, DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
                     let error = Error::system("openat", path.display(), errno);
                     match errno {
                         Errno::LOOP | Errno::NOTDIR => error.cause("a symlink that leads nowhere is in its way"),
@@ -155,7 +169,7 @@ impl Root {
     /// Those of [`Root::resolve`]; [`crate::error::Kind::Invalid`] if `path` does not end in a name.
     pub fn parent(&self, path: impl AsRef<Path>) -> Result<(OwnedFd, OsString)> {
         let (parent, name) = split(path.as_ref())?;
-        Ok((self.resolve(parent, OFlags::PATH | OFlags::DIRECTORY)?, name))
+        Ok((self.resolve(parent, DIRECTORY)?, name))
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn mount(root: &Root, step: &MountStep, bind: &Bind) -> Result<()> {
 
 fn is_procfs(tree: &OwnedFd, bind: &Bind) -> Result<bool> {
     let kind = fstatfs(tree).sys("fstatfs", bind.source.display())?.f_type;
-    Ok(kind as i64 == i64::from(libc::PROC_SUPER_MAGIC))
+    Ok(kind as i64 == libc::PROC_SUPER_MAGIC)
 }
 
 /// The source, on the host, as a tree that is attached nowhere.

@@ -23,6 +23,7 @@ mod mount;
 mod options;
 mod pivot;
 mod plan;
+mod plan_cgroups;
 mod plan_devices;
 mod plan_mounts;
 mod target;
@@ -34,7 +35,6 @@ pub use apply::{Rootfs, enter, finish, prepare};
 pub use devices::open_null;
 pub use options::{Attributes, MOUNT_OPTIONS, Parameter, Propagation};
 pub use plan::{Pivot, RootPropagation, RootfsInput, RootfsPlan, plan};
+pub use plan_cgroups::{CgroupV1, HierarchyMount, HierarchySource};
 pub use plan_devices::{DeviceKind, DeviceNode};
-pub use plan_mounts::{
-    Action, Bind, CgroupV1, Change, Filesystem, HierarchyMount, HierarchySource, MountStep, Remount,
-};
+pub use plan_mounts::{Action, Bind, Change, Filesystem, MountStep, Remount};

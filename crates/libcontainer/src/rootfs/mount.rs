@@ -113,6 +113,10 @@ pub(super) fn attach_error(errno: Errno, destination: &Path) -> Error {
     }
 }
 
+/// sysfs asks for the network namespace, mqueue for the IPC namespace, procfs for the PID namespace, others for the mount
+/// namespace or the initial user namespace.
+const NOT_PERMITTED: &str = "it takes CAP_SYS_ADMIN in the user namespace that owns what it shows";
+
 /// A filesystem that is being configured (fsopen(2), since Linux 5.2).
 pub(super) struct Context {
     fd: OwnedFd,
@@ -126,6 +130,7 @@ impl Context {
             match errno {
                 Errno::NODEV => error.of_kind(Kind::Unsupported).cause("this kernel has no filesystem of that type"),
                 Errno::NOSYS => error.of_kind(Kind::Unsupported).remedy("Linux 5.2 or later is needed"),
+                Errno::PERM => error.cause(NOT_PERMITTED),
                 _ => error,
             }
         })?;
@@ -165,9 +170,7 @@ impl Context {
         let log = self.log();
         match errno {
             _ if !log.is_empty() => error.cause(log),
-            Errno::PERM if matches!(self.kind.as_str(), "sysfs" | "proc" | "mqueue") => {
-                error.cause("the namespace that it shows belongs to another user namespace")
-            }
+            Errno::PERM => error.cause(NOT_PERMITTED),
             Errno::INVAL => error.cause("the filesystem does not know that option, or not that value"),
             _ => error,
         }

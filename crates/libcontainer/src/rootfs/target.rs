@@ -30,34 +30,33 @@ pub(super) struct Target {
 /// place. Where a symlink is on the way, the place itself is checked.
 pub(super) fn find(root: &Root, destination: &Path, make: impl FnOnce() -> Result<Make>) -> Result<Target> {
     match root.resolve_plain(destination, OFlags::PATH) {
-        Ok(fd) => return Ok(Target { fd, existed: true }),
-        Err(error) if !matches!(error.errno(), Some(Errno::LOOP | Errno::NOENT)) => return Err(error),
-        Err(_) => (),
-    }
-    match root.resolve(destination, OFlags::PATH) {
-        Ok(fd) => {
-            check(root, destination, &fd)?;
-            Ok(Target { fd, existed: true })
-        }
         Err(error) if error.errno() == Some(Errno::NOENT) => {
             let fd = match make()? {
-                Make::Directory => root.mkdir_all(destination, 0o755)?,
+                Make::Directory => root.mkdir_plain(destination, 0o755)?,
                 Make::File => root.create_file(destination, 0o644)?,
             };
-            Ok(Target { fd, existed: false })
+            return Ok(Target { fd, existed: false });
         }
-        Err(error) => Err(error),
+        Err(error) if error.errno() == Some(Errno::LOOP) => (),
+        result => return result.map(|fd| Target { fd, existed: true }),
     }
+    let (fd, existed) = match root.resolve(destination, OFlags::PATH) {
+        Err(error) if error.errno() == Some(Errno::NOENT) => match make()? {
+            Make::Directory => (root.mkdir_all(destination, 0o755)?, false),
+            Make::File => (root.create_file(destination, 0o644)?, false),
+        },
+        result => (result?, true),
+    };
+    check(root, destination, &fd)?;
+    Ok(Target { fd, existed })
 }
 
 /// Finds, or makes, a directory to which no symlink leads, for procfs and sysfs: elsewhere, what is later written to
 /// /proc/self/attr or /proc/sys would go where the image wants it (CVE-2019-19921, CVE-2023-27561).
 pub(super) fn find_plain(root: &Root, destination: &Path) -> Result<Target> {
-    let directory = OFlags::PATH | OFlags::DIRECTORY;
-    let result = match root.resolve_plain(destination, directory) {
+    let result = match root.resolve_plain(destination, OFlags::PATH | OFlags::DIRECTORY) {
         Err(error) if error.errno() == Some(Errno::NOENT) => {
-            root.mkdir_all(destination, 0o755)?;
-            root.resolve_plain(destination, directory).map(|fd| Target { fd, existed: false })
+            root.mkdir_plain(destination, 0o755).map(|fd| Target { fd, existed: false })
         }
         result => result.map(|fd| Target { fd, existed: true }),
     };
@@ -77,7 +76,7 @@ fn check(root: &Root, destination: &Path, fd: &OwnedFd) -> Result<()> {
     // procfs: the plan has let those destinations below /proc through that are harmless.
     if !destination.starts_with("/proc") {
         let filesystem = fstatfs(fd).sys("fstatfs", destination.display())?.f_type;
-        if filesystem as i64 == i64::from(libc::PROC_SUPER_MAGIC) {
+        if filesystem as i64 == libc::PROC_SUPER_MAGIC {
             return refuse("procfs, where nothing may be mounted");
         }
     }

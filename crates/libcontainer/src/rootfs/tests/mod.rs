@@ -4,6 +4,7 @@ mod binds;
 mod filesystems;
 mod golden;
 mod hostile;
+mod locked;
 mod plans;
 mod whole;
 
