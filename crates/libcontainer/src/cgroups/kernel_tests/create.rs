@@ -1,117 +1,17 @@
-//! Plans carried out on the real kernel. Every test runs on the host's own layout, and on v2 alone where it is mounted
-//! at all: a hybrid host's v2 hierarchy has few controllers, but freezes, kills and decides on devices like any other.
+//! Making cgroups and getting in.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{Cgroup, CgroupPlan, Membership, plan};
+use super::{Container, Running, layouts};
+use crate::cgroups::{Cgroup, CgroupPlan, CgroupWrite};
 use crate::error::Kind;
 use crate::host::CgroupFacts;
-use crate::spec::Linux;
 use crate::sys::bpf;
 use crate::testing::is_root;
-
-static NUMBER: AtomicU32 = AtomicU32::new(0);
-
-/// The host's layout, and that of v2 alone if it differs.
-fn layouts() -> Vec<CgroupFacts> {
-    let facts = CgroupFacts::gather().expect("facts");
-    let alone = CgroupFacts { v1: Vec::new(), v2: facts.v2.clone() };
-    if facts.is_unified() || facts.v2.is_none() { vec![facts] } else { vec![facts, alone] }
-}
-
-/// Cgroups of a test, which are killed and removed when it ends, however it ends.
-struct Container {
-    path: String,
-    plan: CgroupPlan,
-    cgroup: Cgroup,
-    membership: Membership,
-}
-
-impl Container {
-    fn plan(facts: &CgroupFacts, path: &str, resources: Value) -> CgroupPlan {
-        let linux: Linux =
-            serde_json::from_value(json!({ "cgroupsPath": path, "resources": resources })).expect("linux");
-        plan(&linux, "c1", false, facts).expect("plan")
-    }
-
-    fn unique() -> String {
-        format!("/creel-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn new(facts: &CgroupFacts, resources: Value) -> Container {
-        let path = Container::unique();
-        let plan = Container::plan(facts, &path, resources);
-        let (cgroup, membership) = Cgroup::create(&plan).expect("create");
-        assert_eq!(cgroup, plan.location());
-        Container { path, plan, cgroup, membership }
-    }
-
-    /// Starts a command that is in all cgroups before it executes.
-    fn start(&self, command: &[&str]) -> Running {
-        let script = ["-c", "read _; exec \"$0\" \"$@\""];
-        let mut shell = Command::new("sh");
-        let mut child =
-            shell.args(script).args(command).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("sh");
-        for dir in self.cgroup.dirs().values() {
-            std::fs::write(dir.join("cgroup.procs"), child.id().to_string()).expect("cgroup.procs");
-        }
-        drop(child.stdin.take());
-        Running(child)
-    }
-
-    fn read(&self, controller: &str, file: &str) -> String {
-        let path = self.cgroup.dir_of(controller).expect(controller).join(file);
-        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).trim().to_owned()
-    }
-
-    fn exists(&self) -> Vec<&PathBuf> {
-        self.cgroup.dirs().values().filter(|dir| dir.exists()).collect()
-    }
-}
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        let _ = self.cgroup.kill_all(libc::SIGKILL);
-        let _ = self.cgroup.remove();
-    }
-}
-
-/// A process of a test, which does not outlive it.
-struct Running(Child);
-
-impl Running {
-    fn pid(&self) -> i32 {
-        self.0.id() as i32
-    }
-
-    /// How it ended: its exit code, or the negated signal.
-    fn end(&mut self) -> i32 {
-        use std::os::unix::process::ExitStatusExt;
-        let status = self.0.wait().expect("wait");
-        status.code().unwrap_or_else(|| -status.signal().expect("signal"))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
 
 #[test]
 fn limits_are_in_force_and_a_thread_joins_by_itself() {
@@ -234,16 +134,16 @@ fn parents_are_made_and_what_was_made_goes_when_it_fails() {
 
         let mut broken = plan.clone();
         let last = broken.hierarchies.iter_mut().rfind(|hierarchy| !hierarchy.optional).expect("one");
-        last.writes = vec![super::CgroupWrite::new("cgroup.procs", "no pid", "linux.resources.test")];
+        last.writes = vec![CgroupWrite::new("cgroup.procs", "no pid", "linux.resources.test")];
         let error = Cgroup::create(&broken).expect_err("no pid").to_string();
         assert!(error.starts_with("setting up cgroups: linux.resources.test: \"no pid\" to /"), "{error}");
         assert!(tops.iter().all(|top| !top.exists()), "left behind in {tops:?}");
 
-        last_write(&mut broken, super::CgroupWrite::new("cgroup.nothing", 1, "linux.resources.test"));
+        last_write(&mut broken, CgroupWrite::new("cgroup.nothing", 1, "linux.resources.test"));
         assert_eq!(Cgroup::create(&broken).expect_err("no file").kind(), Kind::Unsupported);
-        last_write(&mut broken, super::CgroupWrite::new("cgroup.nothing", 1, "x").ignored_if_missing());
+        last_write(&mut broken, CgroupWrite::new("cgroup.nothing", 1, "x").ignored_if_missing());
         Cgroup::create(&broken).expect("ignored").0.remove().expect("remove");
-        last_write(&mut broken, super::CgroupWrite::new("cgroup.nothing", 1, "x").or("notify_on_release", 1));
+        last_write(&mut broken, CgroupWrite::new("cgroup.nothing", 1, "x").or("notify_on_release", 1));
         if !facts.v1.is_empty() {
             let (cgroup, _) = Cgroup::create(&broken).expect("the other file");
             let last = broken.hierarchies.iter().rfind(|hierarchy| !hierarchy.optional).expect("one");
@@ -257,7 +157,7 @@ fn parents_are_made_and_what_was_made_goes_when_it_fails() {
     }
 }
 
-fn last_write(plan: &mut CgroupPlan, write: super::CgroupWrite) {
+fn last_write(plan: &mut CgroupPlan, write: CgroupWrite) {
     let last = plan.hierarchies.iter_mut().rfind(|hierarchy| !hierarchy.optional).expect("one");
     last.writes = vec![write];
 }
@@ -303,149 +203,6 @@ fn a_cgroup_in_use_or_frozen_is_refused_and_an_empty_one_is_taken() {
         assert!(error.kind() == Kind::WrongState && error.to_string().contains("is frozen"), "{error}");
         container.cgroup.thaw().expect("thaw");
         Cgroup::create(&container.plan).expect("left over");
-    }
-}
-
-#[test]
-fn frozen_processes_stop_go_on_and_die() {
-    if !is_root("cgroups: freezer") {
-        return;
-    }
-    for facts in layouts() {
-        let container = Container::new(&facts, json!({}));
-        let cgroup = &container.cgroup;
-        assert!(!cgroup.is_frozen().expect("state"));
-        let mut busy = container.start(&["sh", "-c", "while :; do :; done"]);
-        let used = || {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", busy.pid())).expect("stat");
-            stat.rsplit(')').next().expect("fields").split(' ').nth(12).expect("utime").parse::<u64>().expect("number")
-        };
-        eventually("it computes", || used() > 0);
-        cgroup.freeze().expect("freeze");
-        assert!(cgroup.is_frozen().expect("state"));
-        let before = used();
-        std::thread::sleep(Duration::from_millis(60));
-        assert_eq!(used(), before, "it computes though it is frozen");
-        cgroup.freeze().expect("freezing twice is nothing");
-        cgroup.thaw().expect("thaw");
-        assert!(!cgroup.is_frozen().expect("state"));
-        eventually("it goes on", || used() > before);
-
-        cgroup.freeze().expect("freeze");
-        cgroup.kill_all(libc::SIGUSR1).expect("kill");
-        assert!(cgroup.is_frozen().expect("state"), "a signal must not resume a paused container");
-        cgroup.thaw().expect("thaw");
-        assert_eq!(busy.end(), -libc::SIGUSR1);
-
-        let mut sleep = container.start(&["sleep", "1000"]);
-        cgroup.freeze().expect("freeze");
-        cgroup.kill_all(libc::SIGKILL).expect("kill");
-        assert_eq!(sleep.end(), -libc::SIGKILL);
-        cgroup.remove().expect("remove");
-        assert!(!cgroup.is_frozen().expect("gone is not frozen"));
-        assert_eq!(cgroup.freeze().expect_err("gone").kind(), Kind::NotFound);
-    }
-}
-
-#[test]
-fn all_processes_are_found_and_signalled_in_sub_cgroups_too() {
-    if !is_root("cgroups: kill") {
-        return;
-    }
-    for facts in layouts() {
-        let container = Container::new(&facts, json!({}));
-        for dir in container.cgroup.dirs().values() {
-            std::fs::create_dir_all(dir.join("sub/deep")).expect("mkdir");
-            for file in ["cpuset.cpus", "cpuset.mems"] {
-                if let Ok(value) = std::fs::read(dir.join(file)) {
-                    std::fs::write(dir.join("sub").join(file), &value).expect("sub");
-                    std::fs::write(dir.join("sub/deep").join(file), &value).expect("deep");
-                }
-            }
-        }
-        let places = |place: &str| vec![(String::new(), place.to_owned())];
-        let all = match facts.v1.is_empty() {
-            true => places("sub/../sub/deep"),
-            false => facts
-                .v1
-                .iter()
-                .map(|one| (one.controllers[0].clone(), "/sub/deep".to_owned()))
-                .chain(places("sub/deep"))
-                .collect(),
-        };
-        let inner = container.cgroup.sub(&all).expect("sub");
-        assert!(inner.dirs().values().all(|dir| dir.ends_with("sub/deep")), "{inner:?}");
-        assert_eq!(container.cgroup.sub(&places("sub/none")).expect_err("none").kind(), Kind::NotFound);
-        assert_eq!(container.cgroup.sub(&places("../x")).expect_err("out").kind(), Kind::Invalid);
-        assert_eq!(container.cgroup.sub(&[("nothing".into(), "sub".into())]).expect_err("none").kind(), Kind::Invalid);
-
-        let mut above = container.start(&["sleep", "1000"]);
-        let mut below = container.start(&["sleep", "1000"]);
-        for dir in inner.dirs().values() {
-            std::fs::write(dir.join("cgroup.procs"), below.pid().to_string()).expect("cgroup.procs");
-        }
-        let mut expected = vec![above.pid(), below.pid()];
-        expected.sort_unstable();
-        assert_eq!(container.cgroup.pids().expect("pids"), expected);
-        assert_eq!(inner.pids().expect("pids"), [below.pid()]);
-        inner.membership().expect("membership of what exists");
-
-        let error = container.cgroup.remove().expect_err("in use");
-        assert_eq!(error.kind(), Kind::WrongState);
-        let named = expected.iter().any(|pid| error.to_string().contains(&format!("process {pid} is still in it")));
-        assert!(named, "{error}");
-        assert_eq!(above.0.try_wait().expect("wait"), None, "removing kills nobody");
-
-        container.cgroup.kill_all(libc::SIGTERM).expect("kill");
-        assert_eq!((above.end(), below.end()), (-libc::SIGTERM, -libc::SIGTERM));
-        container.cgroup.remove().expect("remove");
-        assert_eq!(container.exists(), Vec::<&PathBuf>::new());
-        container.cgroup.remove().expect("remove twice");
-        assert_eq!(container.cgroup.pids().expect("pids"), Vec::<i32>::new());
-        container.cgroup.kill_all(libc::SIGKILL).expect("nobody");
-        assert_eq!(container.cgroup.membership().expect_err("gone").kind(), Kind::NotFound);
-    }
-}
-
-#[test]
-fn what_forks_without_end_is_killed() {
-    if !is_root("cgroups: forks") {
-        return;
-    }
-    for facts in layouts() {
-        let limited =
-            !facts.v1.is_empty() || facts.v2.as_ref().is_some_and(|v2| v2.controllers.contains(&"pids".into()));
-        let resources = if limited { json!({ "pids": { "limit": 30 } }) } else { json!({}) };
-        let container = Container::new(&facts, resources);
-        // Each generation starts the next and ends, so that every list of pids is out of date when it is read.
-        let script = "f() { (f) & }; i=0; while [ $i -lt 8 ]; do (while :; do (sleep 0.001) & wait; done) & i=$((i+1)); done; wait";
-        let _forks = container.start(&["sh", "-c", script]);
-        eventually("it forks", || container.cgroup.pids().expect("pids").len() > 8);
-        container.cgroup.kill_all(libc::SIGKILL).expect("kill");
-        assert_eq!(container.cgroup.pids().expect("pids"), Vec::<i32>::new());
-        container.cgroup.remove().expect("remove");
-    }
-}
-
-#[test]
-fn deep_nests_are_walked_and_removed() {
-    if !is_root("cgroups: deep") {
-        return;
-    }
-    for facts in layouts() {
-        let container = Container::new(&facts, json!({}));
-        let main = container.cgroup.main().expect("main").to_owned();
-        let mut deep = super::dir::open(&main).expect("open");
-        for _ in 0..300 {
-            rustix::fs::mkdirat(&deep, "d", rustix::fs::Mode::from_raw_mode(0o755)).expect("mkdir");
-            deep = super::dir::open_below(deep.as_fd(), "d").expect("open");
-        }
-        let sleep = Running(Command::new("sleep").arg("1000").spawn().expect("sleep"));
-        super::dir::write(deep.as_fd(), "cgroup.procs", &sleep.pid().to_string()).expect("join");
-        assert_eq!(container.cgroup.pids().expect("pids"), [sleep.pid()]);
-        container.cgroup.kill_all(libc::SIGKILL).expect("kill");
-        container.cgroup.remove().expect("remove");
-        assert!(!main.exists());
     }
 }
 
