@@ -82,7 +82,8 @@ fn children(dir: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
         return Ok(Vec::new());
     }
     let mut names = Vec::new();
-    for entry in Dir::read_from(dir)? {
+    let listing = openat(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    for entry in Dir::new(listing)? {
         let entry = entry?;
         if entry.file_type() == FileType::Directory && !matches!(entry.file_name().to_bytes(), b"." | b"..") {
             names.push(entry.file_name().to_owned());

@@ -1,20 +1,21 @@
 //! Removing a container's cgroups.
 
-use std::os::fd::AsFd;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, unlinkat};
 use rustix::io::Errno;
 
-use crate::error::{Error, Kind, Phase, Result, SysContext};
+use crate::error::{Error, Kind, Phase, Result};
 
 use super::kill::pids_below;
 use super::{Cgroup, dir};
 
-/// How often a busy cgroup is tried again, waiting twice as long each time; about two seconds in all. A process that
-/// was just killed is in it a moment longer.
-const ATTEMPTS: u32 = 15;
+/// How often busy cgroups are tried again, waiting twice as long each time; about a second in all. A process that was
+/// just killed is in there a moment longer.
+const ATTEMPTS: u32 = 14;
 const FIRST_WAIT: Duration = Duration::from_micros(64);
 
 impl Cgroup {
@@ -22,39 +23,17 @@ impl Cgroup {
     /// thawed if they keep a directory busy, since a killed process cannot end while it is frozen.
     ///
     /// # Errors
-    /// [`Kind::WrongState`], naming a process, if one is still in there. The other directories are removed all the
-    /// same.
+    /// [`Kind::WrongState`], naming a process, if one is still in there; [`Kind::System`] if the kernel refuses for
+    /// another reason. The other directories are removed all the same.
     pub fn remove(&self) -> Result<()> {
-        let mut result = Ok(());
+        let mut left: Vec<(&Path, Errno)> = Vec::new();
         for path in self.dirs().values() {
-            result = result.and(self.remove_one(path));
+            left.extend(rmdir(path).err().map(|errno| (path.as_path(), errno)));
         }
-        result.map_err(|error| error.during(Phase::Cgroup))
-    }
-
-    fn remove_one(&self, path: &Path) -> Result<()> {
         let mut wait = FIRST_WAIT;
-        let mut errno = match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(errno) => errno,
-        };
         for attempt in 0..ATTEMPTS {
-            // Also where the mount is read-only, which rmdir(2) says even of what is not there.
-            let directory = match dir::open(path) {
-                Err(Errno::NOENT) => return Ok(()),
-                directory => directory.sys("open", path.display())?,
-            };
-            let remove = |parent: std::os::fd::BorrowedFd<'_>, name: &std::ffi::CStr| {
-                // One that stays keeps its parents, which will tell.
-                let _ = unlinkat(parent, name, AtFlags::REMOVEDIR);
-                Ok(())
-            };
-            let _ = dir::walk(directory.as_fd(), |_| Ok(()), remove);
-            errno = match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
-                Ok(()) | Err(Errno::NOENT) => return Ok(()),
-                Err(errno) => errno,
-            };
-            if errno != Errno::BUSY {
+            left = left.into_iter().filter_map(|(path, _)| Some((path, remove_tree(path).err()?))).collect();
+            if !left.iter().any(|(_, errno)| *errno == Errno::BUSY) {
                 break;
             }
             if attempt == 0 {
@@ -63,13 +42,39 @@ impl Cgroup {
             std::thread::sleep(wait);
             wait *= 2;
         }
-        let error = Error::system("rmdir", path.display(), errno).within("removing cgroup");
-        Err(match pids_below(path).unwrap_or_default().first() {
-            Some(pid) => error
-                .of_kind(Kind::WrongState)
-                .cause(format!("process {pid} is still in it"))
-                .remedy("kill the container's processes first"),
-            None => error,
-        })
+        left.first().map_or(Ok(()), |(path, errno)| Err(stays(path, *errno).during(Phase::Cgroup)))
+    }
+}
+
+fn rmdir(path: &Path) -> Result<(), Errno> {
+    match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
+        Err(Errno::NOENT) => Ok(()),
+        result => result,
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<(), Errno> {
+    let directory = match dir::open(path) {
+        // On a read-only mount rmdir(2) refuses even what is not there.
+        Err(Errno::NOENT) => return Ok(()),
+        directory => directory?,
+    };
+    let remove = |parent: BorrowedFd<'_>, name: &CStr| {
+        // One that stays keeps its parents, which will tell.
+        let _ = unlinkat(parent, name, AtFlags::REMOVEDIR);
+        Ok(())
+    };
+    dir::walk(directory.as_fd(), |_| Ok(()), remove)?;
+    rmdir(path)
+}
+
+fn stays(path: &Path, errno: Errno) -> Error {
+    let error = Error::system("rmdir", path.display(), errno).within("removing cgroup");
+    match pids_below(path).unwrap_or_default().first() {
+        Some(pid) => error
+            .of_kind(Kind::WrongState)
+            .cause(format!("process {pid} is still in it"))
+            .remedy("kill the container's processes first"),
+        None => error,
     }
 }

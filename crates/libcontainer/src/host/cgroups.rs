@@ -122,7 +122,7 @@ fn parse(mountinfo: &[u8], cgroup: &[u8]) -> CgroupFacts {
     }
     v1.sort_by_key(|(order, _)| *order);
     // With v2 at the customary place the host is a unified one, whatever named v1 hierarchy is mounted for old guests.
-    if !facts.v2.as_ref().is_some_and(|v2| v2.mountpoint == Path::new(CUSTOMARY)) {
+    if facts.v2.as_ref().is_none_or(|v2| v2.mountpoint != Path::new(CUSTOMARY)) {
         facts.v1 = v1.into_iter().map(|(_, hierarchy)| hierarchy).collect();
     }
     facts
