@@ -116,6 +116,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     let mut hooks = spec.hooks.as_ref().map(hooks::plan).transpose()?.unwrap_or_default();
     let process = plan_process(process, spec, request, facts, true)?;
     hooks::set_default_env(&mut hooks.start_container, &process.env);
+    let warnings = [rootfs.warnings.clone(), process.capabilities.warnings.clone()].concat();
     Ok(Plan {
         sysctl: sysctl::plan(&linux.sysctl, owned, &spec.domainname)?,
         namespaces,
@@ -125,7 +126,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
         hooks,
         hostname: spec.hostname.clone(),
         domainname: spec.domainname.clone(),
-        warnings: process.capabilities.warnings.clone(),
+        warnings,
         process,
     })
 }

@@ -4,7 +4,6 @@
 //! allowed to begin with. Both kernels' mechanisms get the same meaning from here: v1 as lines for devices.deny and
 //! devices.allow, v2 as a program.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -90,6 +89,9 @@ const ALWAYS_ALLOWED: [(DeviceKind, Option<u32>, Option<u32>, u8); 11] = [
     (DeviceKind::Char, Some(10), Some(200), EVERYTHING), // net/tun
 ];
 
+/// What differs from the default: kinds of access, by devices, each of which is listed once.
+type Exceptions = Vec<(Devices, u8)>;
+
 /// The checked list of rules.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeviceAccess {
@@ -152,18 +154,21 @@ impl DeviceAccess {
         device_program::assemble(self)
     }
 
-    /// The rules as lines for v1. Its kernel side is a default with a set of exceptions, which are never exceptions
-    /// from exceptions.
+    /// The rules as lines for v1, in the config's order. Its kernel side is a default with a set of exceptions, which are
+    /// never exceptions from exceptions.
     ///
     /// # Errors
     /// For a rule that takes something out of an earlier, wider one.
     pub(super) fn v1_writes(&self) -> Result<Vec<CgroupWrite>> {
-        let mut exceptions: BTreeMap<Devices, u8> = BTreeMap::new();
+        let mut exceptions: Exceptions = Vec::with_capacity(self.rules.len());
         for rule in &self.rules {
             if rule.allow == self.allowed_by_default {
                 self.back_to_default(rule, &mut exceptions)?;
             } else {
-                *exceptions.entry(rule.devices).or_default() |= rule.access;
+                match exceptions.iter_mut().find(|(devices, _)| *devices == rule.devices) {
+                    Some((_, access)) => *access |= rule.access,
+                    None => exceptions.push((rule.devices, rule.access)),
+                }
             }
         }
         let (default, exception) = match self.allowed_by_default {
@@ -179,9 +184,9 @@ impl DeviceAccess {
     }
 
     /// Takes what `rule` is about out of the exceptions.
-    fn back_to_default(&self, rule: &Rule, exceptions: &mut BTreeMap<Devices, u8>) -> Result<()> {
+    fn back_to_default(&self, rule: &Rule, exceptions: &mut Exceptions) -> Result<()> {
         let wider = exceptions.iter().find(|(devices, access)| {
-            **devices != rule.devices && devices.include(&rule.devices) && **access & rule.access != 0
+            *devices != rule.devices && devices.include(&rule.devices) && *access & rule.access != 0
         });
         if let Some((wider, _)) = wider {
             let field = rule.index.map_or(FIELD.to_owned(), |index| format!("{FIELD}[{index}]"));
@@ -189,7 +194,7 @@ impl DeviceAccess {
             let why = format!("cgroup v1 cannot {one} {} while all of {wider} is {other}", rule.devices);
             return Err(Error::invalid(field, why).remedy("list the devices one by one, or use cgroup v2"));
         }
-        exceptions.retain(|devices, access| {
+        exceptions.retain_mut(|(devices, access)| {
             if rule.devices.include(devices) {
                 *access &= !rule.access;
             }

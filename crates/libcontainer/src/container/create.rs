@@ -172,7 +172,7 @@ impl Making {
             self.pid_file = Some(path.clone());
         }
         let (pid, pidfd) = launching.finish(filter, !self.starts)?;
-        let launched = Launched { pid, pidfd, console };
+        let launched = Launched { pid, pidfd, console, warnings: plan.warnings.clone() };
         sockets.hand_over_pidfd(&launched.pidfd)?;
         if self.starts {
             super::start::run_poststart(&self.state)?;

@@ -103,4 +103,6 @@ pub struct Launched {
     pub pidfd: OwnedFd,
     /// The terminal's master, if the caller asked for it.
     pub console: Option<OwnedFd>,
+    /// What was wrong without being an error, for the log.
+    pub warnings: Vec<String>,
 }

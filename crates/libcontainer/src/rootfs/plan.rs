@@ -62,6 +62,9 @@ pub struct RootfsPlan {
     pub masked_paths: Vec<PathBuf>,
     /// How the root filesystem becomes `/`.
     pub pivot: Pivot,
+    /// What is asked for and has no effect, for the log.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// `rootfsPropagation`, and what follows from it.
@@ -130,6 +133,7 @@ fn build(input: &RootfsInput) -> Result<RootfsPlan> {
             (true, true) => Pivot::Move,
             (true, false) => Pivot::PivotRoot,
         },
+        warnings: mounts.warnings,
     })
 }
 

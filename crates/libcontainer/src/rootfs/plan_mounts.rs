@@ -106,18 +106,20 @@ pub struct Change {
 pub(super) struct Mounts {
     pub(super) steps: Vec<MountStep>,
     pub(super) late_readonly: Vec<PathBuf>,
+    pub(super) warnings: Vec<String>,
 }
 
 pub(super) fn plan(input: &RootfsInput) -> Result<Mounts> {
-    let mut mounts = Mounts { steps: Vec::with_capacity(input.spec.mounts.len()), late_readonly: Vec::new() };
+    let steps = Vec::with_capacity(input.spec.mounts.len());
+    let mut mounts = Mounts { steps, late_readonly: Vec::new(), warnings: Vec::new() };
     for (index, mount) in input.spec.mounts.iter().enumerate() {
-        let step = step(input, index, mount, &mut mounts.late_readonly)?;
+        let step = step(input, index, mount, &mut mounts)?;
         mounts.steps.push(step);
     }
     Ok(mounts)
 }
 
-fn step(input: &RootfsInput, index: usize, mount: &Mount, late_readonly: &mut Vec<PathBuf>) -> Result<MountStep> {
+fn step(input: &RootfsInput, index: usize, mount: &Mount, mounts: &mut Mounts) -> Result<MountStep> {
     let field = |name: &str| format!("mounts[{index}].{name}");
     let destination = clean(no_nul(&mount.destination, || field("destination"))?);
     no_nul(&mount.source, || field("source"))?;
@@ -148,6 +150,10 @@ fn step(input: &RootfsInput, index: usize, mount: &Mount, late_readonly: &mut Ve
         Action::Remount(Remount { parameters })
     } else if let Some(recursive) = options.bind {
         changes = bind_changes(&options);
+        // The kernel ignores such options, and crun and older runcs let them pass, so configs in the field have them.
+        mounts.warnings.extend(options.data.first().map(|option| {
+            format!("{}: \"{option}\" is for a filesystem and has no effect on a bind mount", field("options"))
+        }));
         Action::Bind(Bind {
             source: input.bundle.join(&mount.source),
             recursive,
@@ -157,7 +163,7 @@ fn step(input: &RootfsInput, index: usize, mount: &Mount, late_readonly: &mut Ve
             procfs: destination == Path::new("/proc"),
         })
     } else {
-        let action = filesystem(input, mount, &options, &destination, index, late_readonly)?;
+        let action = filesystem(input, mount, &options, &destination, index, &mut mounts.late_readonly)?;
         match action {
             Action::Bind(_) => changes = bind_changes(&options), // cgroup v2 without a cgroup namespace
             _ => add_propagation(&mut changes, &options.propagation),
@@ -171,9 +177,6 @@ fn step(input: &RootfsInput, index: usize, mount: &Mount, late_readonly: &mut Ve
 fn check_options(options: &Options, mount: &Mount, index: usize) -> Result<()> {
     let invalid = |why: &str| Err(Error::invalid(format!("mounts[{index}].options"), why));
     if options.bind.is_some() {
-        if let Some(parameter) = options.data.first() {
-            return invalid(&format!("\"{parameter}\" is for a filesystem, and a bind mount makes none"));
-        }
         if mount.source.is_empty() {
             return Err(Error::invalid(format!("mounts[{index}].source"), "is missing: a bind mount needs one"));
         }

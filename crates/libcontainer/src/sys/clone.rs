@@ -30,6 +30,14 @@ impl SingleThreaded {
     }
 }
 
+#[cfg(test)]
+impl SingleThreaded {
+    /// For tests, which have threads: the copy may only make system calls, take no lock and not allocate.
+    pub fn pretend() -> SingleThreaded {
+        SingleThreaded(PhantomData)
+    }
+}
+
 /// What the new process is to be born with.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CloneArgs<'a> {

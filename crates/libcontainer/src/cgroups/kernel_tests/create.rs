@@ -69,9 +69,8 @@ fn sorted(lines: &str) -> Vec<&str> {
 }
 
 #[test]
-#[allow(unsafe_code)]
 fn a_process_is_born_in_the_v2_cgroup_and_joins_v1_by_itself() {
-    use crate::sys::clone::{CloneArgs, Cloned, clone3};
+    use crate::sys::clone::{CloneArgs, Cloned, SingleThreaded, clone3, exit_now};
     if !is_root("cgroups: clone3") {
         return;
     }
@@ -79,17 +78,14 @@ fn a_process_is_born_in_the_v2_cgroup_and_joins_v1_by_itself() {
         let container = Container::new(&facts, json!({}));
         let membership = &container.membership;
         assert_eq!(membership.v2().is_some(), facts.v2.is_some());
-        // SAFETY: the copy only writes to descriptors, which takes no lock, and ends without running anything else.
-        match unsafe { clone3(CloneArgs { cgroup: membership.v2(), ..CloneArgs::default() }) }.expect("clone3") {
-            Cloned::Child => {
+        let args = CloneArgs { cgroup: membership.v2(), ..CloneArgs::default() };
+        match clone3(&SingleThreaded::pretend(), args).expect("clone3") {
+            Cloned::Child(_) => {
                 let code = i32::from(membership.join_self_v1().is_err());
-                // SAFETY: these end or stop the process, and touch no memory.
-                unsafe {
-                    if code == 0 {
-                        libc::raise(libc::SIGSTOP);
-                    }
-                    libc::_exit(code)
+                if code == 0 {
+                    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
                 }
+                exit_now(code)
             }
             Cloned::Parent(pid, pidfd) => {
                 let options = rustix::process::WaitIdOptions::STOPPED | rustix::process::WaitIdOptions::EXITED;

@@ -20,6 +20,7 @@ fn plan_of(input: &Value) -> String {
         bundle: Path::new("/bundle"),
         no_pivot: flag("noPivot"),
         own_mount_namespace: flag("ownMountNamespace"),
+        own_user_namespace: false,
         cgroup_namespace: flag("cgroupNamespace"),
         terminal: flag("terminal"),
         cgroups: &cgroups,

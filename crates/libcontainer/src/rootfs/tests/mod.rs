@@ -82,6 +82,7 @@ fn plan_of(bundle: &Path, mut config: Value) -> Result<RootfsPlan> {
         bundle,
         no_pivot: false,
         own_mount_namespace: true,
+        own_user_namespace: false,
         cgroup_namespace: true,
         terminal: false,
         cgroups: &CgroupFacts::default(),

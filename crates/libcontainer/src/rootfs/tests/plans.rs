@@ -48,10 +48,6 @@ fn a_mount_that_cannot_be_is_refused_with_its_field() {
         ),
         (json!({"destination": "/x", "options": ["bind"]}), "mounts[0].source: is missing: a bind mount needs one"),
         (
-            json!({"destination": "/x", "source": "/y", "options": ["rbind", "size=1k"]}),
-            "mounts[0].options: \"size=1k\" is for a filesystem, and a bind mount makes none",
-        ),
-        (
             json!({"destination": "/x", "type": "proc", "options": ["tmpcopyup"]}),
             "mounts[0].options: tmpcopyup is for tmpfs only",
         ),
@@ -133,6 +129,7 @@ fn nothing_is_hidden_or_protected_on_the_host() {
             bundle: Path::new("/b"),
             no_pivot: true,
             own_mount_namespace: false,
+            own_user_namespace: false,
             cgroup_namespace: false,
             terminal: false,
             cgroups: &CgroupFacts::default(),
@@ -210,4 +207,11 @@ fn a_filesystem_of_the_users_own_is_told_that_it_is_read_only() {
         other => panic!("{other:?}"),
     };
     assert_eq!((parameters(0), parameters(1)), (vec!["sync".to_owned(), "ro".to_owned()], vec![]));
+}
+
+#[test]
+fn options_that_a_bind_mount_cannot_have_are_dropped_with_a_warning() {
+    let mount = json!({"destination": "/x", "source": "/y", "options": ["rbind", "size=1k", "ro"]});
+    let plan = plan_of(Path::new("/bundle"), json!({"mounts": [mount]})).expect("a plan");
+    assert_eq!(plan.warnings, ["mounts[0].options: \"size=1k\" is for a filesystem and has no effect on a bind mount"]);
 }
