@@ -7,6 +7,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
+use crate::host::CgroupFacts;
 
 use super::{Cgroup, dir};
 
@@ -100,6 +101,23 @@ impl Cgroup {
             Ok(Door { v2, fd: fd.map_err(gone)?, path: path.clone(), optional })
         });
         doors.collect::<Result<_>>().map(Membership::new).during(Phase::Cgroup)
+    }
+
+    /// The cgroup that process `pid` of the container is in now. On v2 that is where another process has to go if
+    /// joining the container's own cgroup gives `EBUSY`: a container that runs systemd moves its processes into
+    /// sub-cgroups and passes the controllers on. On v1, and if the place cannot be told, it is this one.
+    ///
+    /// # Errors
+    /// [`Kind::System`] if /proc/PID/cgroup cannot be read.
+    pub fn of_member(&self, pid: i32, facts: &CgroupFacts) -> Result<Cgroup> {
+        let Some(v2) = facts.v2.as_ref().filter(|_| self.main() == self.dirs.get("").map(PathBuf::as_path)) else {
+            return Ok(self.clone());
+        };
+        let path = format!("/proc/{pid}/cgroup");
+        let text = std::fs::read_to_string(&path).sys("read", &path).during(Phase::Cgroup)?;
+        let place = text.lines().find_map(|line| line.strip_prefix("0::/")).map(|place| v2.mountpoint.join(place));
+        let known = place.filter(|place| dir::open(place).is_ok());
+        Ok(known.map_or_else(|| self.clone(), |place| Cgroup::new([(String::new(), place)].into())))
     }
 
     /// The same cgroups with the sub-cgroup named for each controller in the place of the container's own; the empty

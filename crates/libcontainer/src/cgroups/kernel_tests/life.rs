@@ -95,6 +95,8 @@ fn all_processes_are_found_and_signalled_in_sub_cgroups_too() {
         assert_eq!(container.cgroup.pids().expect("pids"), expected);
         assert_eq!(inner.pids().expect("pids"), [below.pid()]);
         inner.membership().expect("membership of what exists");
+        let moved = container.cgroup.of_member(below.pid(), &facts).expect("of_member");
+        assert_eq!(moved, if facts.v1.is_empty() { inner.clone() } else { container.cgroup.clone() });
 
         let error = container.cgroup.remove().expect_err("in use");
         assert_eq!(error.kind(), Kind::WrongState);
