@@ -12,7 +12,7 @@ use crate::capabilities::{self, CapabilityPlan};
 use crate::cgroups::{self, CgroupPlan};
 use crate::error::{During, Error, Phase, Result};
 use crate::hooks::{self, HooksPlan};
-use crate::host::HostFacts;
+use crate::host::{HostFacts, ProcessFacts};
 use crate::lsm::{self, LsmPlan};
 use crate::namespaces::{self, Kind, NamespacesPlan};
 use crate::rootfs::{self, RootfsInput, RootfsPlan};
@@ -114,7 +114,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
         user: namespaces.has(Kind::User),
     };
     let mut hooks = spec.hooks.as_ref().map(hooks::plan).transpose()?.unwrap_or_default();
-    let process = plan_process(process, spec, request, facts, true)?;
+    let process = plan_process(process, spec, request, &facts.process, true)?;
     hooks::set_default_env(&mut hooks.start_container, &process.env);
     let warnings = [rootfs.warnings.clone(), process.capabilities.warnings.clone()].concat();
     Ok(Plan {
@@ -135,11 +135,17 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
 ///
 /// # Errors
 /// As [`plan`].
-pub fn plan_exec(process: &Process, spec: &Spec, request: &Request, facts: &HostFacts) -> Result<ProcessPlan> {
+pub fn plan_exec(process: &Process, spec: &Spec, request: &Request, facts: &ProcessFacts) -> Result<ProcessPlan> {
     plan_process(process, spec, request, facts, false).during(Phase::Plan)
 }
 
-fn plan_process(process: &Process, spec: &Spec, request: &Request, facts: &HostFacts, init: bool) -> Result<ProcessPlan> {
+fn plan_process(
+    process: &Process,
+    spec: &Spec,
+    request: &Request,
+    facts: &ProcessFacts,
+    init: bool,
+) -> Result<ProcessPlan> {
     if process.args.first().is_none_or(String::is_empty) {
         return Err(Error::invalid("process.args", "it must name an executable"));
     }

@@ -1,13 +1,15 @@
 //! `create` and `run`: from a bundle to an init that waits for `start`, or that executes at once.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use serde_json::value::RawValue;
 
+use super::sockets::Sockets;
 use super::state::{self, State};
 use super::store::{Entry, check_id};
-use super::{CreateOptions, Launched, Store, notify, teardown};
+use super::teardown::{self, Whose};
+use super::{CreateOptions, Launched, Store, notify};
 use crate::cgroups::{Cgroup, Membership};
 use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::hooks::{self, HookState};
@@ -18,7 +20,7 @@ use crate::process::gate::Gate;
 use crate::process::launch::{Birth, Launching, compile, launch};
 use crate::process::{Init, sealed_exe};
 use crate::spec::{CONFIG, Spec};
-use crate::{attributes, terminal, userns};
+use crate::{attributes, userns};
 
 /// Makes a container and leaves its init waiting for [`super::start`] (runtime.md "Create").
 ///
@@ -54,16 +56,17 @@ fn make(store: &Store, options: &CreateOptions, start: bool) -> Result<Launched>
     };
     let mut plan = plan::plan(&spec, &request, &HostFacts::gather()?)?;
     plan.hooks.set_runtime_env(&super::own_environment());
-    let sockets = Sockets::connect(options)?;
+    let paths = (options.console_socket.as_deref(), options.pidfd_socket.as_deref());
+    let sockets = Sockets::connect(paths, plan.process.terminal.is_some(), options.attach_console)?;
     let namespaces = namespaces::open(&plan.namespaces)?;
     let proc = HostProc::open().during(Phase::Launch)?;
 
     let mut making = Making::begin(store, options, &spec, config, &plan, bundle)?;
     making.starts = start;
     let (_, membership) = Cgroup::create(&plan.cgroup).during(Phase::Cgroup)?;
+    making.cgroup = Whose::Ours;
     let gate = if start { None } else { Some(Gate::make(making.entry.as_fd()).during(Phase::State)?) };
-    let init =
-        Init { plan: &plan, namespaces: &namespaces, proc: &proc, gate, hook_state: &making.hook_state };
+    let init = Init { plan: &plan, namespaces: &namespaces, proc: &proc, gate, hook_state: &making.hook_state };
     let launching = launch(birth(&plan, &membership), |channel, alone| {
         making.entry.leave_lock();
         init.run(channel, &alone)
@@ -76,46 +79,14 @@ fn birth<'a>(plan: &Plan, membership: &'a Membership) -> Birth<'a> {
     Birth { membership, namespaces: plan.namespaces.birth_flags(), staged: plan.namespaces.needs_stage() }
 }
 
-/// Where descriptors are handed to; connected before anything is made, so that a wrong path costs nothing.
-pub(super) struct Sockets {
-    console: Option<OwnedFd>,
-    pidfd: Option<OwnedFd>,
-}
-
-impl Sockets {
-    fn connect(options: &CreateOptions) -> Result<Sockets> {
-        Sockets::at(options.console_socket.as_deref(), options.pidfd_socket.as_deref())
-    }
-
-    pub(super) fn at(console: Option<&Path>, pidfd: Option<&Path>) -> Result<Sockets> {
-        Ok(Sockets {
-            console: console.map(terminal::connect).transpose()?,
-            pidfd: pidfd.map(terminal::connect).transpose()?,
-        })
-    }
-
-    /// Hands over the terminal's master, or keeps it for a caller who attends it.
-    pub(super) fn hand_over_console(&self, console: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
-        match (&self.console, console) {
-            (Some(socket), Some(console)) => {
-                terminal::send_descriptor(socket, "/dev/ptmx", console.as_fd())?;
-                Ok(None)
-            }
-            (_, console) => Ok(console),
-        }
-    }
-
-    pub(super) fn hand_over_pidfd(&self, pidfd: &OwnedFd) -> Result<()> {
-        self.pidfd.as_ref().map_or(Ok(()), |socket| terminal::send_descriptor(socket, "pidfd", pidfd.as_fd()))
-    }
-}
-
 /// A container that is being made. Dropped before it is complete, all that was made is undone.
 struct Making {
     entry: Entry,
     state: State,
     hook_state: HookState,
     pid_file: Option<PathBuf>,
+    /// Not ours until it was made: what is in a cgroup that was refused must not be touched.
+    cgroup: Whose,
     /// Whether init goes on without waiting for `start`.
     starts: bool,
     done: bool,
@@ -123,7 +94,14 @@ struct Making {
 
 impl Making {
     /// Takes the id and saves what a later command needs to clean up, before anything else is made.
-    fn begin(store: &Store, options: &CreateOptions, spec: &Spec, config: Vec<u8>, plan: &Plan, bundle: PathBuf) -> Result<Making> {
+    fn begin(
+        store: &Store,
+        options: &CreateOptions,
+        spec: &Spec,
+        config: Vec<u8>,
+        plan: &Plan,
+        bundle: PathBuf,
+    ) -> Result<Making> {
         let config = String::from_utf8(config)
             .ok()
             .and_then(|text| RawValue::from_string(text).ok())
@@ -140,7 +118,8 @@ impl Making {
         };
         let entry = store.create(&options.id)?;
         let hook_state = state.hook_state(spec);
-        let making = Making { entry, state, hook_state, pid_file: None, starts: false, done: false };
+        let making =
+            Making { entry, state, hook_state, pid_file: None, cgroup: Whose::Others, starts: false, done: false };
         notify::make_directory(&making.entry)?;
         making.entry.save(&making.state)?;
         Ok(making)
@@ -197,7 +176,7 @@ impl Drop for Making {
                 let _ = std::fs::remove_file(path);
             }
             // What cannot be undone here stays on record: `delete --force` finds the state and goes on.
-            let _ = teardown::destroy(&self.entry, Some(&self.state));
+            let _ = teardown::destroy(&self.entry, &self.state, self.cgroup);
         }
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::Store;
 use super::report::Status;
 use super::state::State;
-use super::{Store, teardown};
+use super::teardown::{self, Whose};
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 use crate::process::wait;
 
@@ -45,13 +46,17 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<Vec<String>> {
         }
     }
     end_init(&state)?;
-    teardown::destroy(&entry, Some(&state))
+    // A create that was killed has nothing in the cgroup but an init that dies with it.
+    let cgroup = if state.init.is_some() { Whose::Ours } else { Whose::Unknown };
+    teardown::destroy(&entry, &state, cgroup)
 }
 
 /// Kills init, and with it all of its PID namespace, and waits until it is gone.
 fn end_init(state: &State) -> Result<()> {
     let Some(init) = state.open_init()? else { return Ok(()) };
-    rustix::process::pidfd_send_signal(&init, Signal::KILL).sys("pidfd_send_signal", "SIGKILL").during(Phase::Delete)?;
+    rustix::process::pidfd_send_signal(&init, Signal::KILL)
+        .sys("pidfd_send_signal", "SIGKILL")
+        .during(Phase::Delete)?;
     if state.cgroup.is_frozen().unwrap_or(false) {
         state.cgroup.thaw().during(Phase::Delete)?;
     }

@@ -2,12 +2,12 @@
 
 use std::os::fd::AsFd;
 
-use super::create::Sockets;
 use super::report::Status;
+use super::sockets::Sockets;
 use super::{ExecOptions, Launched, Store, passed, pid_file, require_state};
 use crate::attributes;
 use crate::error::{During, Error, Kind, Phase, Result};
-use crate::host::{HostFacts, HostProc};
+use crate::host::{HostProc, ProcessFacts};
 use crate::plan::{self, Request};
 use crate::process::launch::{Birth, compile, launch};
 use crate::process::{Joiner, sealed_exe};
@@ -38,17 +38,13 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Launched> 
         no_new_keyring: false,
         ..Request::default()
     };
-    let plan = plan::plan_exec(&options.process, &state.spec()?, &request, &HostFacts::gather()?)?;
-    let sockets = Sockets::at(options.console_socket.as_deref(), options.pidfd_socket.as_deref())?;
+    let plan = plan::plan_exec(&options.process, &state.spec()?, &request, &ProcessFacts::gather()?)?;
+    let paths = (options.console_socket.as_deref(), options.pidfd_socket.as_deref());
+    let sockets = Sockets::connect(paths, plan.terminal.is_some(), options.attach_console)?;
     let proc = HostProc::open().during(Phase::Launch)?;
     let cgroup = if options.cgroups.is_empty() { state.cgroup.clone() } else { state.cgroup.sub(&options.cgroups)? };
     let membership = cgroup.membership().during(Phase::Cgroup)?;
-    let joiner = Joiner {
-        plan: &plan,
-        namespaces: &state.namespaces,
-        container: &container,
-        proc: &proc,
-    };
+    let joiner = Joiner { plan: &plan, namespaces: &state.namespaces, container: &container, proc: &proc };
     let birth = Birth { membership: &membership, namespaces: 0, staged: joiner.needs_stage() };
     let mut launching = launch(birth, |channel, alone| joiner.run(channel, &alone))?;
     let filter = compile(plan.seccomp.as_ref())?;

@@ -10,6 +10,7 @@ mod pause;
 mod pid_file;
 mod query;
 mod report;
+mod sockets;
 mod start;
 mod state;
 mod store;

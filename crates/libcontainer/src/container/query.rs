@@ -29,7 +29,8 @@ pub fn state(store: &Store, id: &str) -> Result<StateReport> {
 
 /// All containers of the store, by id. One that is deleted meanwhile, or not made yet, is left out.
 pub fn list(store: &Store) -> Result<Vec<Listed>> {
-    let load = |id: &String| -> Option<State> { store.open(id).ok().and_then(|entry: Entry| entry.load().ok().flatten()) };
+    let load =
+        |id: &String| -> Option<State> { store.open(id).ok().and_then(|entry: Entry| entry.load().ok().flatten()) };
     store.ids()?.iter().filter_map(load).map(|state| report(&state)).collect()
 }
 

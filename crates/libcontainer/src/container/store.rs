@@ -4,7 +4,7 @@
 //! by rename, so a reader sees the old or the new one, never a part.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::state::State;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
+use crate::host::read_all;
 
 const STATE: &str = "state.json";
 const NEW_STATE: &str = "state.json.new";
@@ -168,8 +169,7 @@ impl Entry {
             Err(Errno::NOENT) => return Ok(None),
             other => other.sys("openat", self.path.join(STATE).display()).during(Phase::State)?,
         };
-        let mut bytes = Vec::with_capacity(16 * 1024);
-        File::from(file).read_to_end(&mut bytes).sys("read", self.path.join(STATE).display()).during(Phase::State)?;
+        let bytes = read_all(&file).sys("read", self.path.join(STATE).display()).during(Phase::State)?;
         serde_json::from_slice(&bytes).map(Some).map_err(|error| {
             Error::invalid(self.path.join(STATE).display(), error)
                 .remedy("`creel delete --force` removes what is left of the container")
@@ -205,7 +205,9 @@ impl Entry {
         }
         let removed = match rustix::fs::rmdir(&self.path) {
             // Something more is there: the notify socket's directory, or what an older version left.
-            Err(Errno::NOTEMPTY | Errno::EXIST) => std::fs::remove_dir_all(&self.path).sys("rmdir", self.path.display()),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                std::fs::remove_dir_all(&self.path).sys("rmdir", self.path.display())
+            }
             Err(Errno::NOENT) => Ok(()),
             other => other.sys("rmdir", self.path.display()),
         };

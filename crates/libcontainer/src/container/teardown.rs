@@ -5,26 +5,49 @@ use super::state::State;
 use super::store::Entry;
 use crate::error::{During, Error, Phase, Result};
 use crate::hooks;
+use crate::namespaces::Kind;
+
+/// Whose processes are in the container's cgroup. Two containers may be given the same cgroupsPath: the second is
+/// refused, and undoing it must not harm the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The container's.
+    Ours,
+    /// Perhaps nobody's, perhaps another container's: the create that would know was killed.
+    Unknown,
+    /// Another's, or there is no such cgroup.
+    Others,
+}
 
 /// Removes what is left of a container whose processes are dead or may be killed: processes, cgroups, state. Runs its
-/// poststop hooks; their failure is no reason to leave anything (runtime.md "Lifecycle", step 13), it is told as a
-/// warning.
-pub(super) fn destroy(entry: &Entry, state: Option<&State>) -> Result<Vec<String>> {
+/// poststop hooks; their failure is no reason to leave anything (runtime.md "Lifecycle", step 13). Gives warnings.
+pub(super) fn destroy(entry: &Entry, state: &State, cgroup: Whose) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
-    if let Some(state) = state {
-        // What is left in the cgroup without a PID namespace of its own, and init if it was never let go.
-        state.cgroup.kill_all(libc::SIGKILL).during(Phase::Delete)?;
-        state.cgroup.remove().during(Phase::Delete)?;
-        let failures = run_poststop(state).unwrap_or_else(|error| vec![error]);
-        warnings.extend(failures.iter().map(ToString::to_string));
+    match cgroup {
+        Whose::Ours => {
+            // With a PID namespace of its own all processes have died with init; what is in the cgroup now, since it
+            // was found empty, is another container's.
+            if !state.namespaces.makes(Kind::Pid) {
+                state.cgroup.kill_all(libc::SIGKILL).during(Phase::Delete)?;
+            }
+            state.cgroup.remove().during(Phase::Delete)?;
+        }
+        Whose::Unknown => warnings.extend(state.cgroup.remove().err().map(|error| error.to_string())),
+        Whose::Others => {}
     }
+    let failures = run_poststop(state).unwrap_or_else(|error| vec![error]);
+    warnings.extend(failures.iter().map(ToString::to_string));
     entry.remove().during(Phase::Delete)?;
     Ok(warnings)
 }
 
 fn run_poststop(state: &State) -> Result<Vec<Error>> {
+    // Most containers have none: then their whole configuration need not be read.
+    if !state.config.get().contains("\"poststop\"") {
+        return Ok(Vec::new());
+    }
     let spec = state.spec()?;
-    let Some(list) = spec.hooks.as_ref().filter(|hooks| !hooks.poststop.is_empty()) else { return Ok(Vec::new()) };
+    let Some(list) = &spec.hooks else { return Ok(Vec::new()) };
     let mut poststop = hooks::plan(list)?.poststop;
     hooks::set_default_env(&mut poststop, &super::own_environment());
     let json = state.hook_state(&spec).json("stopped", None);

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::file::read_file;
 use crate::error::{Result, SysContext};
 
 /// The directory that every distribution mounts the hierarchies in.
@@ -37,12 +38,12 @@ impl CgroupFacts {
     /// # Errors
     /// If one of the two files in /proc cannot be read.
     pub fn gather() -> Result<CgroupFacts> {
-        let read = |path: &str| std::fs::read(path).sys("read", path);
+        let read = |path: &str| read_file(path).sys("read", path);
         let mut facts = parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
         if let Some(v2) = &mut facts.v2 {
             // The file is hidden where somebody keeps programs off v2; the hierarchy then has no controller to offer.
-            let text = std::fs::read_to_string(v2.mountpoint.join("cgroup.controllers")).unwrap_or_default();
-            v2.controllers = text.split_whitespace().map(str::to_owned).collect();
+            let text = read_file(v2.mountpoint.join("cgroup.controllers")).unwrap_or_default();
+            v2.controllers = String::from_utf8_lossy(&text).split_whitespace().map(str::to_owned).collect();
         }
         Ok(facts)
     }

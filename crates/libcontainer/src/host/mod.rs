@@ -1,10 +1,13 @@
 //! Facts about this machine, read once and handed to the planners, which therefore need no system call.
 
 mod cgroups;
+mod file;
 mod proc;
 
 pub use cgroups::{CgroupFacts, Hierarchy};
 pub use proc::HostProc;
+
+pub(crate) use file::{read_all, read_file};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,16 +16,21 @@ use crate::error::{Result, SysContext};
 /// What the planners need to know of the host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostFacts {
-    /// The runtime's effective user id.
-    pub euid: u32,
+    /// What bears on a single process.
+    pub process: ProcessFacts,
+    /// How control groups are laid out here.
+    pub cgroups: CgroupFacts,
+}
+
+/// What bears on a single process: all that `exec` needs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProcessFacts {
     /// The highest capability number that this kernel knows (`/proc/sys/kernel/cap_last_cap`).
     pub last_capability: u32,
     /// Whether the AppArmor security module is active.
     pub apparmor: bool,
     /// Whether the SELinux security module is active.
     pub selinux: bool,
-    /// How control groups are laid out here.
-    pub cgroups: CgroupFacts,
 }
 
 impl HostFacts {
@@ -31,18 +39,27 @@ impl HostFacts {
     /// # Errors
     /// If /proc is not what proc(5) says.
     pub fn gather() -> Result<HostFacts> {
-        Ok(HostFacts {
-            euid: rustix::process::geteuid().as_raw(),
+        Ok(HostFacts { process: ProcessFacts::gather()?, cgroups: CgroupFacts::gather()? })
+    }
+}
+
+impl ProcessFacts {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// If /proc is not what proc(5) says.
+    pub fn gather() -> Result<ProcessFacts> {
+        Ok(ProcessFacts {
             last_capability: last_capability()?,
-            apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
-            selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
-            cgroups: CgroupFacts::gather()?,
+            apparmor: read_file("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
+            selinux: rustix::fs::access(c"/sys/fs/selinux/enforce", rustix::fs::Access::EXISTS).is_ok(),
         })
     }
 }
 
 fn last_capability() -> Result<u32> {
     let path = "/proc/sys/kernel/cap_last_cap";
-    let text = std::fs::read_to_string(path).sys("read", path)?;
-    text.trim().parse().map_err(|_| crate::Error::unsupported(format!("{path} holds no number but {text:?}")))
+    let text = read_file(path).sys("read", path)?;
+    let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
+    number.ok_or_else(|| crate::Error::unsupported(format!("{path} holds no number")))
 }

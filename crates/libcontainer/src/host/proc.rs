@@ -48,7 +48,9 @@ impl HostProc {
             ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV,
         )
         .sys("openat2", format_args!("/proc/{path}"))?;
-        rustix::io::write(&fd, value.as_bytes()).sys("write", format_args!("{} to /proc/{path}", value.trim_end())).map(drop)
+        rustix::io::write(&fd, value.as_bytes())
+            .sys("write", format_args!("{} to /proc/{path}", value.trim_end()))
+            .map(drop)
     }
 }
 

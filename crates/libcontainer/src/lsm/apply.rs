@@ -24,7 +24,9 @@ pub fn label_next_exec(plan: &LsmPlan, proc: &HostProc) -> Result<()> {
 fn apparmor(profile: &str, proc: &HostProc) -> Result<()> {
     let value = format!("exec {profile}");
     match proc.write_own("attr/apparmor/exec", &value) {
-        Err(error) if error.errno() == Some(Errno::NOENT) && is_missing_file(&error) => proc.write_own("attr/exec", &value),
+        Err(error) if error.errno() == Some(Errno::NOENT) && is_missing_file(&error) => {
+            proc.write_own("attr/exec", &value)
+        }
         result => result,
     }
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::plan::{Join, Kind, NamespacesPlan};
-use crate::error::{Error, During, Phase, Result, SysContext};
+use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::sys;
 
 /// A namespace that was opened on the host and checked to be of its kind.
@@ -114,9 +114,9 @@ mod tests {
         in_own_thread(|| {
             unshare(&NamespacesPlan { new: vec![Kind::Network], join: vec![] }).expect("unshare");
             bring_up_loopback().expect("lo");
-            std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| {
-                std::net::TcpStream::connect(listener.local_addr().expect("address"))
-            }).expect("loopback works");
+            std::net::TcpListener::bind("127.0.0.1:0")
+                .and_then(|listener| std::net::TcpStream::connect(listener.local_addr().expect("address")))
+                .expect("loopback works");
         });
     }
 

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::channel::Channel;
-use super::payload::{self, Payload};
 use super::launch::{self, report};
+use super::payload::{self, Payload};
 use super::stage;
 use crate::error::{During, Phase, Result, SysContext};
 use crate::host::HostProc;

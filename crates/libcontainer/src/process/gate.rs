@@ -102,7 +102,11 @@ mod tests {
     use super::*;
 
     fn in_directory(body: impl FnOnce(BorrowedFd<'_>)) {
-        let path = std::env::temp_dir().join(format!("creel-test-gate-{}-{:?}", std::process::id(), std::thread::current().id()));
+        let path = std::env::temp_dir().join(format!(
+            "creel-test-gate-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
         std::fs::create_dir(&path).expect("mkdir");
         let directory = File::open(&path).expect("open");
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(directory.as_fd())));

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::channel::Channel;
 use super::gate::Gate;
-use super::payload::{self, Payload};
 use super::launch::{self, report};
+use super::payload::{self, Payload};
 use super::stage;
 use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::hooks::{self, HookState};

@@ -32,7 +32,8 @@ pub fn ensure() -> Result<()> {
     };
     let args: Vec<_> = std::env::args_os().collect();
     let args = strings(&mut args.iter().map(|arg| arg.as_os_str()));
-    let env: Vec<_> = std::env::vars_os().map(|(key, value)| [key.as_bytes(), b"=", value.as_bytes()].concat()).collect();
+    let env: Vec<_> =
+        std::env::vars_os().map(|(key, value)| [key.as_bytes(), b"=", value.as_bytes()].concat()).collect();
     let env = strings(&mut env.iter().map(|line| OsStr::from_bytes(line)));
     let errno = sys::exec::execveat(sealed.as_fd(), &args, &env);
     Err(Error::system("execveat", "the sealed copy of this executable", errno).during(Phase::SealExecutable))

@@ -1,6 +1,5 @@
 //! Is that process still the one that was meant, what is it doing, and how did it end?
 
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 
 use crate::error::{Error, Result, SysContext};
+use crate::host::read_file;
 
 /// A cloned process has this flag until it executes something (`PF_FORKNOEXEC` of linux/sched.h, the ninth field of
 /// proc_pid_stat(5)): a container whose init has it is created, without it is running. The kernel keeps the status, so
@@ -28,7 +28,7 @@ pub struct ProcessStat {
 
 /// Reads the stat of `pid`; `None` if there is no such process.
 pub fn stat(pid: i32) -> Option<ProcessStat> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    parse_stat(std::str::from_utf8(&read_file(format!("/proc/{pid}/stat")).ok()?).ok()?)
 }
 
 /// proc_pid_stat(5): the second field is in parentheses and may hold anything, parentheses and spaces among it.
@@ -89,7 +89,8 @@ impl Ended {
 
 /// Collects a child of this process; blocks until it has ended.
 pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Ended> {
-    collect(pidfd, WaitIdOptions::EXITED)?.ok_or_else(|| Error::system("waitid", "the container's process", Errno::CHILD))
+    collect(pidfd, WaitIdOptions::EXITED)?
+        .ok_or_else(|| Error::system("waitid", "the container's process", Errno::CHILD))
 }
 
 /// Collects a child of this process if it has ended.

@@ -20,6 +20,7 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Kind, Phase, Result, SysContext};
+use crate::host::read_file;
 
 /// The version of the runtime-spec that this runtime implements.
 pub const VERSION: &str = "1.3.0";
@@ -137,7 +138,7 @@ impl Spec {
     /// Those of [`Spec::parse`]; [`Kind::NotFound`] if the file does not exist.
     pub fn load(bundle: &Path) -> Result<(Spec, Vec<u8>)> {
         let path = bundle.join(CONFIG);
-        let bytes = std::fs::read(&path).sys("open", path.display()).map_err(|error| {
+        let bytes = read_file(&path).sys("open", path.display()).map_err(|error| {
             let missing = error.errno() == Some(rustix::io::Errno::NOENT);
             let error = error.during(Phase::LoadSpec);
             if missing {

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use rustix::fs::{CWD, AtFlags};
+use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 use rustix::process::Pid;
 

@@ -73,13 +73,14 @@ fn bind_console(slave: &OwnedFd) -> Result<()> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let dev = rustix::fs::openat2(CWD, c"/dev", directory, Mode::empty(), resolve).sys("openat2", "/dev")?;
     let create = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let target = match rustix::fs::openat(&dev, c"console", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
-        Err(rustix::io::Errno::NOENT) => {
-            rustix::fs::openat(&dev, c"console", create | OFlags::EXCL, Mode::from_raw_mode(0o666))
+    let target =
+        match rustix::fs::openat(&dev, c"console", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+            Err(rustix::io::Errno::NOENT) => {
+                rustix::fs::openat(&dev, c"console", create | OFlags::EXCL, Mode::from_raw_mode(0o666))
+            }
+            found => found,
         }
-        found => found,
-    }
-    .sys("openat", "/dev/console")?;
+        .sys("openat", "/dev/console")?;
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&target).sys("fstat", "/dev/console")?.st_mode);
     if matches!(kind, FileType::Symlink | FileType::Directory) {
         return Err(Error::invalid("/dev/console", "it is a symbolic link or a directory")

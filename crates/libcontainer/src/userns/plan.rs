@@ -37,7 +37,10 @@ pub fn plan(makes: bool, uids: &[IdMapping], gids: &[IdMapping]) -> Result<Optio
 
 fn check(field: &str, map: &[IdMapping]) -> Result<()> {
     if map.is_empty() || map.len() > MOST_LINES {
-        return Err(Error::invalid(field, format!("a user namespace needs 1 to {MOST_LINES} ranges, not {}", map.len())));
+        return Err(Error::invalid(
+            field,
+            format!("a user namespace needs 1 to {MOST_LINES} ranges, not {}", map.len()),
+        ));
     }
     for (index, range) in map.iter().enumerate() {
         let fits = |first: u32| first.checked_add(range.size).is_some();
