@@ -1,0 +1,385 @@
+//! The command line as runc defines it. `argv.rs` brings Go's spellings into the one form that this definition parses.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::argv::{self, Line};
+use crate::logging::LogOptions;
+
+/// creel is an OCI runtime: it creates and runs containers from bundles.
+///
+/// A bundle is a directory with a config.json and a root filesystem. `creel spec` writes a config.json to start from;
+/// `creel run -b <bundle> <container-id>` runs it.
+#[derive(Debug, Parser)]
+#[command(name = "creel", disable_version_flag = true, disable_help_subcommand = true, args_override_self = true)]
+pub struct Cli {
+    /// What comes before the command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command; without one, help is shown.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Flags of every command. As in runc 1.5 they may also follow the command's name.
+#[derive(Debug, Default, Args)]
+pub struct Global {
+    /// Enable debug logging
+    #[arg(long)]
+    pub debug: bool,
+    /// Append the log to this file instead of writing it to stderr
+    #[arg(long, value_name = "path")]
+    pub log: Option<OsString>,
+    /// The log's format: text or json
+    #[arg(long, value_name = "format")]
+    pub log_format: Option<OsString>,
+    /// The directory that holds the containers' state; it should be on a tmpfs [default: /run/creel]
+    #[arg(long, value_name = "path", value_parser = path())]
+    pub root: Option<PathBuf>,
+    /// Let systemd make the cgroup: cgroupsPath is then slice:prefix:name, such as system.slice:creel:434234
+    #[arg(long)]
+    pub systemd_cgroup: bool,
+    /// Ignore cgroup permission errors: true, false or auto
+    #[arg(long, value_name = "when")]
+    pub rootless: Option<String>,
+    /// Accepted, and ignored as by runc since 1.2
+    #[arg(long, value_name = "path", hide = true)]
+    pub criu: Option<OsString>,
+    /// Print the version
+    #[arg(long, short)]
+    pub version: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a container, ready to be started
+    Create(Create),
+    /// Delete the resources of a stopped container
+    Delete(Delete),
+    /// Execute a process in a container
+    Exec(Box<Exec>),
+    /// Show what this runtime supports, as JSON
+    Features,
+    /// Send a signal (SIGTERM unless given) to a container's init
+    Kill(Kill),
+    /// List the containers of this root directory
+    List(List),
+    /// Suspend all processes of a container
+    Pause(Target),
+    /// Show the processes of a container
+    Ps(Ps),
+    /// Resume all processes of a paused container
+    Resume(Target),
+    /// Create and start a container, and wait for it
+    Run(Run),
+    /// Write a config.json to start from
+    Spec(Spec),
+    /// Start the process of a created container
+    Start(Target),
+    /// Print a container's state as JSON
+    State(Target),
+    /// Checkpoint a container (not supported yet)
+    #[command(hide = true)]
+    Checkpoint(Anything),
+    /// Show a container's events and statistics (not supported yet)
+    #[command(hide = true)]
+    Events(Anything),
+    /// Restore a container from a checkpoint (not supported yet)
+    #[command(hide = true)]
+    Restore(Anything),
+    /// Change a container's resource limits (not supported yet)
+    #[command(hide = true)]
+    Update(Anything),
+}
+
+/// A command that takes a container and nothing else.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// The container
+    #[arg(value_name = "container-id")]
+    pub id: String,
+}
+
+/// A command of runc that this version does not have: its arguments are not looked at.
+#[derive(Debug, Args)]
+pub struct Anything {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub rest: Vec<OsString>,
+}
+
+/// `create`, and what `run` shares with it.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The bundle's directory [default: the current one]
+    #[arg(long, short, value_name = "path", value_parser = path())]
+    pub bundle: Option<PathBuf>,
+    /// A listening AF_UNIX socket that receives the master of the container's terminal
+    #[arg(long, value_name = "path", value_parser = path())]
+    pub console_socket: Option<PathBuf>,
+    /// A listening AF_UNIX socket that receives a pidfd of the container's init
+    #[arg(long, value_name = "path", value_parser = path())]
+    pub pidfd_socket: Option<PathBuf>,
+    /// A file to write the init's pid to
+    #[arg(long, value_name = "path", value_parser = path())]
+    pub pid_file: Option<PathBuf>,
+    /// Do not use pivot_root, for a root filesystem on a ramdisk
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring instead of making a new one
+    #[arg(long)]
+    pub no_new_keyring: bool,
+    /// Pass N more descriptors to the container (stdio + $LISTEN_FDS + N in total)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// The container's name, unique on this host
+    #[arg(value_name = "container-id")]
+    pub id: String,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// What it shares with `create`.
+    #[command(flatten)]
+    pub create: Create,
+    /// Do not wait for the container
+    #[arg(long, short)]
+    pub detach: bool,
+    /// Do not delete the container after its exit
+    #[arg(long)]
+    pub keep: bool,
+    /// Do not become the reaper of the container's orphans
+    #[arg(long)]
+    pub no_subreaper: bool,
+}
+
+/// `exec`.
+#[derive(Debug, Default, Args)]
+pub struct Exec {
+    /// A listening AF_UNIX socket that receives the master of the process's terminal
+    #[arg(long, value_name = "path", value_parser = path())]
+    pub console_socket: Option<PathBuf>,
+    /// A listening AF_UNIX socket that receives a pidfd of the process
+    #[arg(long, value_name = "path", value_parser = path())]
+    pub pidfd_socket: Option<PathBuf>,
+    /// The working directory in the container
+    #[arg(long, value_name = "path")]
+    pub cwd: Option<String>,
+    /// Add an environment variable; may be repeated
+    #[arg(long, short, value_name = "name=value")]
+    pub env: Vec<String>,
+    /// Give the process a terminal
+    #[arg(long, short)]
+    pub tty: bool,
+    /// The user to run as
+    #[arg(long, short, value_name = "uid[:gid]")]
+    pub user: Option<String>,
+    /// Add a supplementary group; may be repeated
+    #[arg(long, short = 'g', value_name = "gid")]
+    pub additional_gids: Vec<i64>,
+    /// Take the process from this JSON file instead of the command line
+    #[arg(long, short, value_name = "path", value_parser = path())]
+    pub process: Option<PathBuf>,
+    /// Do not wait for the process
+    #[arg(long, short)]
+    pub detach: bool,
+    /// A file to write the process's pid to
+    #[arg(long, value_name = "path", value_parser = path())]
+    pub pid_file: Option<PathBuf>,
+    /// The process's security label (SELinux)
+    #[arg(long, value_name = "label")]
+    pub process_label: Option<String>,
+    /// The process's AppArmor profile
+    #[arg(long, value_name = "profile")]
+    pub apparmor: Option<String>,
+    /// Whether the process is kept from gaining privileges
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "bool")]
+    pub no_new_privs: Option<bool>,
+    /// Add a capability to the bounding, effective and permitted sets; may be repeated
+    #[arg(long, short, value_name = "capability")]
+    pub cap: Vec<String>,
+    /// Pass N more descriptors to the process (stdio + $LISTEN_FDS + N in total)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Run it in a cgroup below the container's; may be repeated for cgroup v1
+    #[arg(long, value_name = "[controller:]path")]
+    pub cgroup: Vec<String>,
+    /// Allow it in a paused container
+    #[arg(long)]
+    pub ignore_paused: bool,
+    /// The container
+    #[arg(value_name = "container-id")]
+    pub id: String,
+    /// The command and its arguments, unless --process is given
+    #[arg(value_name = "command", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+/// `kill`.
+#[derive(Debug, Args)]
+pub struct Kill {
+    /// Signal every process of the container
+    #[arg(long, short, hide = true)]
+    pub all: bool,
+    /// The container
+    #[arg(value_name = "container-id")]
+    pub id: String,
+    /// A number, or a name with or without SIG
+    pub signal: Option<String>,
+}
+
+/// `delete`.
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// Kill the container first if it still runs
+    #[arg(long, short)]
+    pub force: bool,
+    /// The container
+    #[arg(value_name = "container-id")]
+    pub id: String,
+}
+
+/// `list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// table or json
+    #[arg(long, short, default_value = "table")]
+    pub format: String,
+    /// Print the containers' ids only
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `ps`.
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// table or json
+    #[arg(long, short, default_value = "table")]
+    pub format: String,
+    /// The container
+    #[arg(value_name = "container-id")]
+    pub id: String,
+    /// Options of ps(1) [default: -ef]
+    #[arg(value_name = "ps options", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+}
+
+/// `spec`.
+#[derive(Debug, Args)]
+pub struct Spec {
+    /// The directory to write to [default: the current one]
+    #[arg(long, short, value_name = "path", value_parser = path())]
+    pub bundle: Option<PathBuf>,
+    /// For a container without root privileges
+    #[arg(long)]
+    pub rootless: bool,
+}
+
+/// clap's own parser of paths refuses the empty one, which runc takes as "not given".
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// A path that was given and is not empty.
+pub fn given(path: &Option<PathBuf>) -> Option<PathBuf> {
+    path.clone().filter(|path| !path.as_os_str().is_empty())
+}
+
+/// Why there is no command to carry out.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Help was asked for.
+    Help(String),
+    /// There is no such command.
+    NoTopic(String),
+    /// The command line is wrong: what runc calls it, the message, the help to show.
+    Usage { heading: String, message: String, help: String },
+}
+
+/// The parsed command line; the log's options are known even when the rest is refused.
+#[derive(Debug)]
+pub struct Parsed {
+    /// Where to tell about failures.
+    pub log: LogOptions,
+    /// The command line, or why there is none.
+    pub outcome: Result<Cli, Refused>,
+}
+
+/// Parses `argv`, the program's name first.
+pub fn parse(argv: Vec<OsString>) -> Parsed {
+    let mut definition = Cli::command();
+    let (line, outcome) = argv::read(&definition, argv);
+    let log = log_options(&line);
+    let outcome = outcome.map_err(|problem| refuse(&mut definition, &line, problem)).and_then(|()| {
+        let name = line.command.clone();
+        definition
+            .try_get_matches_from_mut(line.to_argv())
+            .and_then(|matches| Cli::from_arg_matches(&matches))
+            .map_err(|error| refuse_value(&mut definition, name.as_deref(), &error))
+    });
+    Parsed { log, outcome }
+}
+
+fn log_options(line: &Line) -> LogOptions {
+    let last = |name| line.globals.iter().rev().find(|flag| flag.name == name).map(|flag| flag.value.clone());
+    LogOptions {
+        file: last("log").unwrap_or_default(),
+        format: last("log-format").unwrap_or_default(),
+        debug: last("debug").is_some_and(|value| value == "true"),
+    }
+}
+
+fn refuse(definition: &mut clap::Command, line: &Line, problem: argv::Problem) -> Refused {
+    let name = line.command.as_deref();
+    match problem {
+        argv::Problem::Help(None) => Refused::Help(help(definition, name)),
+        argv::Problem::Help(Some(topic)) => match definition.find_subcommand(&topic) {
+            Some(_) => Refused::Help(help(definition, Some(&topic))),
+            None => Refused::NoTopic(topic),
+        },
+        argv::Problem::UnknownCommand(name) => Refused::NoTopic(name),
+        argv::Problem::Flag(message) => {
+            let help = help(definition, name);
+            Refused::Usage { heading: format!("Incorrect Usage: {message}"), message, help }
+        }
+        argv::Problem::Count(message) => {
+            Refused::Usage { heading: "Incorrect Usage.".to_owned(), message, help: help(definition, name) }
+        }
+    }
+}
+
+/// After `argv.rs`, only values can be wrong.
+fn refuse_value(definition: &mut clap::Command, name: Option<&str>, error: &clap::Error) -> Refused {
+    let context = |kind| error.get(kind).map(ToString::to_string);
+    let message = match (error.kind(), context(ContextKind::InvalidArg), context(ContextKind::InvalidValue)) {
+        (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(flag), Some(value)) => {
+            let flag = flag.split([' ', '=']).next().unwrap_or_default().trim_start_matches('-');
+            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            format!("invalid value {value:?} for flag -{flag}{cause}")
+        }
+        _ => error.to_string().trim_start_matches("error: ").trim_end().to_owned(),
+    };
+    Refused::Usage { heading: format!("Incorrect Usage: {message}"), message, help: help(definition, name) }
+}
+
+fn help(definition: &mut clap::Command, name: Option<&str>) -> String {
+    definition.build();
+    let command = match name {
+        Some(name) => definition.find_subcommand_mut(name),
+        None => None,
+    };
+    match command {
+        Some(command) => command.render_long_help().to_string(),
+        None => definition.render_long_help().to_string(),
+    }
+}
+
+/// What `creel` says when it is given no command.
+pub fn overview() -> String {
+    help(&mut Cli::command(), None)
+}

@@ -1,0 +1,38 @@
+//! `create`: a container that waits for `start`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use libcontainer::container::{self, CreateOptions};
+
+use super::{Context, subject};
+use crate::cli::{self, given};
+use crate::explain;
+
+/// Creates the container.
+pub fn run(context: Context<'_>, args: &cli::Create) -> Result<u8> {
+    let store = context.store()?;
+    let options = options(context, args)?;
+    subject(&store, &options.id)?;
+    context.log.debug(|| format!("creating {} from {}", options.id, options.bundle.display()));
+    let launched = container::create(&store, &options).map_err(|error| explain::creation(&error))?;
+    context.log.debug(|| format!("created {}, its init is {}", options.id, launched.pid.as_raw_nonzero()));
+    Ok(0)
+}
+
+/// What `create` and `run` tell the library.
+pub fn options(context: Context<'_>, args: &cli::Create) -> Result<CreateOptions> {
+    context.rootless()?; // a wrong value is refused, as runc does
+    Ok(CreateOptions {
+        id: args.id.clone(),
+        bundle: given(&args.bundle).unwrap_or_else(|| PathBuf::from(".")),
+        pid_file: given(&args.pid_file),
+        console_socket: given(&args.console_socket),
+        pidfd_socket: given(&args.pidfd_socket),
+        preserve_fds: args.preserve_fds,
+        no_pivot: args.no_pivot,
+        no_new_keyring: args.no_new_keyring,
+        systemd_cgroup: context.global.systemd_cgroup,
+        attach_console: false,
+    })
+}

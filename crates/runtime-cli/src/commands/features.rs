@@ -1,0 +1,119 @@
+//! `features`: what this build recognises (features.md, features-linux.md), whatever the host can do.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use libcontainer::spec;
+use serde::Serialize;
+
+use super::version;
+use crate::{library_lists as lists, output};
+
+type Names = &'static [&'static str];
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Features {
+    oci_version_min: &'static str,
+    oci_version_max: &'static str,
+    hooks: Names,
+    mount_options: Names,
+    linux: Linux,
+    annotations: BTreeMap<&'static str, String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Linux {
+    namespaces: Names,
+    capabilities: Names,
+    cgroup: Cgroup,
+    seccomp: Seccomp,
+    apparmor: Switch,
+    selinux: Switch,
+    intel_rdt: Switch,
+    mount_extensions: MountExtensions,
+    net_devices: Switch,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cgroup {
+    v1: bool,
+    v2: bool,
+    systemd: bool,
+    systemd_user: bool,
+    rdma: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Seccomp {
+    enabled: bool,
+    actions: Names,
+    operators: Names,
+    archs: Names,
+    known_flags: Names,
+    supported_flags: Names,
+}
+
+#[derive(Debug, Serialize)]
+struct Switch {
+    enabled: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct MountExtensions {
+    idmap: Switch,
+}
+
+/// Prints the features.
+pub fn run() -> Result<u8> {
+    let mut text = output::json_indented(&features(), "    ")?;
+    text.push(b'\n');
+    output::print(text)?;
+    Ok(0)
+}
+
+fn features() -> Features {
+    Features {
+        oci_version_min: "1.0.0",
+        oci_version_max: spec::VERSION,
+        hooks: lists::HOOKS,
+        mount_options: lists::MOUNT_OPTIONS,
+        linux: Linux {
+            namespaces: lists::NAMESPACES,
+            capabilities: lists::CAPABILITIES,
+            cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: false },
+            seccomp: Seccomp {
+                enabled: true,
+                actions: lists::KNOWN_ACTIONS,
+                operators: lists::KNOWN_OPERATORS,
+                archs: lists::KNOWN_ARCHS,
+                known_flags: lists::KNOWN_FLAGS,
+                supported_flags: lists::KNOWN_FLAGS,
+            },
+            apparmor: Switch { enabled: false },
+            selinux: Switch { enabled: false },
+            intel_rdt: Switch { enabled: false },
+            mount_extensions: MountExtensions { idmap: Switch { enabled: false } },
+            net_devices: Switch { enabled: false },
+        },
+        annotations: annotations(),
+    }
+}
+
+fn annotations() -> BTreeMap<&'static str, String> {
+    let mut annotations = BTreeMap::from([
+        // The key that engines ask, whatever the runtime.
+        ("org.opencontainers.runc.checkpoint.enabled", "false".to_owned()),
+        ("run.oci.creel.version", version::VERSION.to_owned()),
+    ]);
+    if !version::COMMIT.is_empty() {
+        annotations.insert("run.oci.creel.commit", version::COMMIT.to_owned());
+    }
+    if let Some(version) = lists::libseccomp_version() {
+        annotations.insert("io.github.seccomp.libseccomp.version", version);
+    }
+    annotations
+}

@@ -1,0 +1,116 @@
+//! One file per command.
+
+mod create;
+mod delete;
+mod exec;
+mod exec_process;
+mod features;
+mod kill;
+mod list;
+mod pause;
+mod ps;
+mod resume;
+mod run;
+mod spec;
+mod start;
+mod state;
+mod version;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Error, Result, anyhow, bail};
+use libcontainer::container::Store;
+
+use crate::argv::parse_bool;
+use crate::cli::{Cli, Command, Global, given};
+use crate::explain::Subject;
+use crate::logging::Log;
+use crate::root_dir::{self, Root};
+
+/// The status of an `exec` that did not come to execute anything; others end with 1.
+const EXEC_FAILED: u8 = 255;
+
+/// Why a command failed, and the exit status that says so.
+#[derive(Debug)]
+pub struct Failure {
+    /// The message, outermost context first.
+    pub error: Error,
+    /// The exit status.
+    pub status: u8,
+}
+
+/// What every command is given.
+#[derive(Clone, Copy, Debug)]
+struct Context<'a> {
+    global: &'a Global,
+    log: &'a Log,
+}
+
+impl Context<'_> {
+    /// Only asked for by commands that need it: `features` must work where no state can be kept.
+    fn root(&self) -> Result<Root> {
+        root_dir::find(self.global.root.as_deref())
+    }
+
+    fn store(&self) -> Result<Store> {
+        Ok(self.root()?.store)
+    }
+
+    /// `--rootless`; none for `auto`.
+    fn rootless(&self) -> Result<Option<bool>> {
+        match self.global.rootless.as_deref() {
+            None | Some("") => Ok(None),
+            Some(auto) if auto.eq_ignore_ascii_case("auto") => Ok(None),
+            Some(text) => match parse_bool(text) {
+                Some(value) => Ok(Some(value)),
+                None => bail!("--rootless: {text:?} is none of true, false and auto"),
+            },
+        }
+    }
+}
+
+/// A container of the store, by an id that is not empty.
+fn subject<'a>(store: &'a Store, id: &'a str) -> Result<Subject<'a>> {
+    if id.is_empty() {
+        bail!("container id cannot be empty");
+    }
+    Ok(Subject { store, id })
+}
+
+/// Carries out a command; gives the status to exit with.
+pub fn dispatch(cli: Cli, log: &Log) -> Result<ExitCode, Failure> {
+    let context = Context { global: &cli.global, log };
+    if cli.global.version {
+        return finish(version::run(), 1);
+    }
+    let Some(command) = cli.command else {
+        return finish(crate::output::print(crate::cli::overview()).map(|()| 0), 1);
+    };
+    match command {
+        Command::Create(args) => finish(create::run(context, &args).context("creel create failed"), 1),
+        Command::Delete(args) => finish(delete::run(context, &args), 1),
+        Command::Exec(args) => finish(exec::run(context, &args).context("exec failed"), EXEC_FAILED),
+        Command::Features => finish(features::run(), 1),
+        Command::Kill(args) => finish(kill::run(context, &args), 1),
+        Command::List(args) => finish(list::run(context, &args), 1),
+        Command::Pause(args) => finish(pause::run(context, &args), 1),
+        Command::Ps(args) => finish(ps::run(context, &args), 1),
+        Command::Resume(args) => finish(resume::run(context, &args), 1),
+        Command::Run(args) => finish(run::run(context, &args).context("creel run failed"), 1),
+        Command::Spec(args) => finish(spec::run(given(&args.bundle), args.rootless), 1),
+        Command::Start(args) => finish(start::run(context, &args), 1),
+        Command::State(args) => finish(state::run(context, &args), 1),
+        Command::Checkpoint(_) => finish(unsupported("checkpoint"), 1),
+        Command::Events(_) => finish(unsupported("events"), 1),
+        Command::Restore(_) => finish(unsupported("restore"), 1),
+        Command::Update(_) => finish(unsupported("update"), 1),
+    }
+}
+
+fn finish(outcome: Result<u8>, status: u8) -> Result<ExitCode, Failure> {
+    outcome.map(ExitCode::from).map_err(|error| Failure { error, status })
+}
+
+fn unsupported(command: &str) -> Result<u8> {
+    Err(anyhow!("{command}: not supported yet by this version of creel"))
+}

@@ -1,0 +1,123 @@
+//! The caller's terminal in raw mode, and the container's terminal that it is connected to.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context as _, Result};
+use rustix::fs::{Mode, OFlags};
+use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+
+/// The master of the container's terminal and, if there is one, the terminal that we sit on.
+#[derive(Debug)]
+pub struct Terminal {
+    console: OwnedFd,
+    host: Option<RawTerminal>,
+}
+
+impl Terminal {
+    /// Connects them: our terminal becomes raw until this is dropped, the container's gets its size.
+    ///
+    /// Without a terminal of our own, bytes are relayed all the same.
+    ///
+    /// # Errors
+    /// If `console` is not a terminal's master, or ours cannot be made raw.
+    pub fn attach(console: OwnedFd) -> Result<Terminal> {
+        let mut modes = tcgetattr(&console).context("tcgetattr")?;
+        // Our own terminal makes "\r\n" of "\n"; doing it twice would show.
+        modes.output_modes.remove(OutputModes::ONLCR);
+        tcsetattr(&console, OptionalActions::Now, &modes).context("tcsetattr")?;
+        // The poll loop must not hang on a container that does not read.
+        let flags = rustix::fs::fcntl_getfl(&console).context("fcntl")?;
+        rustix::fs::fcntl_setfl(&console, flags | OFlags::NONBLOCK).context("fcntl")?;
+        let host = find().map(RawTerminal::enter).transpose()?;
+        let terminal = Terminal { console, host };
+        terminal.resize();
+        Ok(terminal)
+    }
+
+    /// The master of the container's terminal.
+    pub fn console(&self) -> BorrowedFd<'_> {
+        self.console.as_fd()
+    }
+
+    /// Gives the container's terminal the size of ours. A size that is not known (0) leaves the one of config.json.
+    pub fn resize(&self) {
+        let size = self.host.as_ref().and_then(|host| tcgetwinsize(&host.fd).ok());
+        if let Some(size) = size.filter(|size| size.ws_row != 0 && size.ws_col != 0) {
+            // A terminal that is gone needs no size.
+            let _ = tcsetwinsize(&self.console, size);
+        }
+    }
+}
+
+/// The terminal that we sit on: one of the standard streams if they are not all redirected, else the controlling one.
+fn find() -> Option<OwnedFd> {
+    let streams = [rustix::stdio::stderr(), rustix::stdio::stdout(), rustix::stdio::stdin()];
+    match streams.into_iter().find(|stream| rustix::termios::isatty(stream)) {
+        Some(stream) => rustix::io::fcntl_dupfd_cloexec(stream, 3).ok(),
+        None => rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()).ok(),
+    }
+}
+
+/// A terminal in raw mode; dropping it restores its modes.
+#[derive(Debug)]
+struct RawTerminal {
+    fd: OwnedFd,
+    saved: Termios,
+}
+
+impl RawTerminal {
+    fn enter(fd: OwnedFd) -> Result<RawTerminal> {
+        let saved = tcgetattr(&fd).context("tcgetattr")?;
+        let mut raw = saved.clone();
+        raw.make_raw();
+        // Output keeps being processed, since other programs (and our own messages) write to it too.
+        raw.output_modes.insert(OutputModes::OPOST);
+        tcsetattr(&fd, OptionalActions::Now, &raw).context("tcsetattr")?;
+        Ok(RawTerminal { fd, saved })
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        // It may have been hung up; then there is nothing to restore.
+        let _ = tcsetattr(&self.fd, OptionalActions::Now, &self.saved);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::termios::{LocalModes, Winsize};
+
+    use super::*;
+    use crate::foreground::relay::tests::terminal_pair;
+
+    #[test]
+    fn raw_mode_ends_with_its_guard() {
+        let (_master, slave) = terminal_pair();
+        let before = tcgetattr(&slave).expect("modes");
+        assert!(before.local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+        let raw = RawTerminal::enter(slave.try_clone().expect("dup")).expect("raw");
+        let during = tcgetattr(&slave).expect("modes");
+        assert!(!during.local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));
+        assert!(during.output_modes.contains(OutputModes::OPOST));
+        drop(raw);
+        let after = tcgetattr(&slave).expect("modes");
+        assert_eq!((after.local_modes, after.output_modes), (before.local_modes, before.output_modes));
+    }
+
+    #[test]
+    fn the_container_gets_our_size_unless_it_is_not_known() {
+        let size = |row, col| Winsize { ws_row: row, ws_col: col, ws_xpixel: 0, ws_ypixel: 0 };
+        let (_our_master, our_slave) = terminal_pair();
+        let (console, slave) = terminal_pair();
+        tcsetwinsize(&console, size(10, 20)).expect("size");
+        let host = Some(RawTerminal::enter(our_slave.try_clone().expect("dup")).expect("raw"));
+        let terminal = Terminal { console, host };
+        terminal.resize();
+        assert_eq!(tcgetwinsize(&slave).expect("size").ws_col, 20);
+        tcsetwinsize(&our_slave, size(33, 44)).expect("size");
+        terminal.resize();
+        let now = tcgetwinsize(&slave).expect("size");
+        assert_eq!((now.ws_row, now.ws_col), (33, 44));
+    }
+}

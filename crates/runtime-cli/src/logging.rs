@@ -1,0 +1,197 @@
+//! The log in the two formats of runc (logrus): engines read the last error from it.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+
+use anyhow::{Result, anyhow, bail};
+use serde::Serialize;
+
+use crate::clock;
+
+/// `--log`, `--log-format` and `--debug`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// The file to append to; stderr if empty.
+    pub file: OsString,
+    /// `text`, `json`, or empty for text.
+    pub format: OsString,
+    /// Whether messages for the developer are wanted.
+    pub debug: bool,
+}
+
+/// Where messages go. Errors also go to stderr, in plain words, when the log is a file.
+#[derive(Debug, Default)]
+pub struct Log {
+    file: Option<File>,
+    json: bool,
+    debug: bool,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Debug,
+    Warning,
+    Error,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Level::Debug => "debug",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        }
+    }
+}
+
+impl Log {
+    /// Opens the log as the options say.
+    ///
+    /// # Errors
+    /// For a format that there is not, and for a file that cannot be opened.
+    pub fn open(options: &LogOptions) -> Result<Log> {
+        let json = match options.format.as_encoded_bytes() {
+            b"" | b"text" => false,
+            b"json" => true,
+            _ => bail!("invalid log-format: {}", options.format.display()),
+        };
+        let file = (!options.file.is_empty()).then(|| open_file(&options.file)).transpose()?;
+        Ok(Log { file, json, debug: options.debug })
+    }
+
+    /// A message for the developer, shown with `--debug` only; made only if it is shown.
+    pub fn debug<D: Display>(&self, message: impl FnOnce() -> D) {
+        if self.debug {
+            self.write(Level::Debug, &message().to_string());
+        }
+    }
+
+    /// Something that went wrong without stopping us.
+    pub fn warning(&self, message: impl Display) {
+        self.write(Level::Warning, &message.to_string());
+    }
+
+    /// What ends this program.
+    pub fn error(&self, message: impl Display) {
+        let message = message.to_string();
+        self.write(Level::Error, &message);
+        if self.file.is_some() {
+            to_stderr(&format!("{}\n", message.trim_end_matches('\n')));
+        }
+    }
+
+    fn write(&self, level: Level, message: &str) {
+        let line = line(self.json, level, message, &clock::now());
+        let Some(mut file) = self.file.as_ref() else { return to_stderr(&line) };
+        // One write per line: O_APPEND then keeps the lines of concurrent writers whole.
+        if let Err(error) = file.write_all(line.as_bytes()) {
+            to_stderr(&format!("cannot write to the log: {error}\n"));
+        }
+    }
+}
+
+fn open_file(path: &OsString) -> Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o644)
+        .custom_flags(rustix::fs::OFlags::SYNC.bits().cast_signed())
+        .open(path)
+        .map_err(|error| anyhow!("open {}: {}", path.display(), plain(&error)))
+}
+
+/// The text of an error without Rust's "(os error 2)", in lower case as C and Go programs print it.
+pub fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+/// There is nobody left to tell when stderr cannot be written to.
+fn to_stderr(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+fn line(json: bool, level: Level, message: &str, time: &str) -> String {
+    #[derive(Serialize)]
+    struct Entry<'a> {
+        level: Level,
+        msg: &'a str,
+        time: &'a str,
+    }
+    if json && let Ok(text) = serde_json::to_string(&Entry { level, msg: message, time }) {
+        return text + "\n";
+    }
+    format!("time={} level={} msg={}\n", value(time), level.name(), value(message))
+}
+
+/// A value of the text format: in quotes unless it is one plain word.
+fn value(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._/@^+".contains(c);
+    if text.chars().all(is_plain) { text.to_owned() } else { quoted(text) }
+}
+
+/// As Go's %q writes it.
+fn quoted(text: &str) -> String {
+    let mut result = String::with_capacity(text.len() + 2);
+    result.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => result.push_str("\\\""),
+            '\\' => result.push_str("\\\\"),
+            '\n' => result.push_str("\\n"),
+            '\r' => result.push_str("\\r"),
+            '\t' => result.push_str("\\t"),
+            c if c.is_ascii_control() => result.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => result.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => result.push(c),
+        }
+    }
+    result.push('"');
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: &str = "2026-11-22T12:40:51Z";
+
+    #[test]
+    fn text_lines_are_what_logrus_writes() {
+        assert_eq!(
+            line(false, Level::Error, "runc: \"state\" requires exactly 1 argument(s)", TIME),
+            "time=\"2026-11-22T12:40:51Z\" level=error msg=\"runc: \\\"state\\\" requires exactly 1 argument(s)\"\n"
+        );
+        assert_eq!(
+            line(false, Level::Warning, "No help\ttopic\n\u{1b}\u{85}", TIME),
+            "time=\"2026-11-22T12:40:51Z\" level=warning msg=\"No help\\ttopic\\n\\x1b\\u0085\"\n"
+        );
+        assert!(line(false, Level::Debug, "one-word_", TIME).ends_with("level=debug msg=one-word_\n"));
+        assert!(line(false, Level::Debug, "déjà", TIME).ends_with("msg=\"déjà\"\n"));
+    }
+
+    #[test]
+    fn json_lines_have_level_message_and_time() {
+        assert_eq!(
+            line(true, Level::Error, "a \"b\"\n", TIME),
+            "{\"level\":\"error\",\"msg\":\"a \\\"b\\\"\\n\",\"time\":\"2026-11-22T12:40:51Z\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_wrong_format_and_a_missing_directory_are_refused() {
+        let open = |file: &str, format: &str| {
+            Log::open(&LogOptions { file: file.into(), format: format.into(), debug: false })
+                .expect_err("refused")
+                .to_string()
+        };
+        assert_eq!(open("", "xml"), "invalid log-format: xml");
+        assert_eq!(open("/nowhere/log", "json"), "open /nowhere/log: no such file or directory");
+    }
+}
