@@ -9,8 +9,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use anyhow::{Result, anyhow, bail};
 use serde::Serialize;
 
-use crate::clock;
-
 /// `--log`, `--log-format` and `--debug`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogOptions {
@@ -85,7 +83,7 @@ impl Log {
     }
 
     fn write(&self, level: Level, message: &str) {
-        let line = line(self.json, level, message, &clock::now());
+        let line = line(self.json, level, message, &now());
         let Some(mut file) = self.file.as_ref() else { return to_stderr(&line) };
         // One write per line: O_APPEND then keeps the lines of concurrent writers whole.
         if let Err(error) = file.write_all(line.as_bytes()) {
@@ -154,6 +152,12 @@ fn quoted(text: &str) -> String {
     }
     result.push('"');
     result
+}
+
+/// Now, as log lines have it: RFC 3339, in seconds.
+fn now() -> String {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    libcontainer::container::rfc3339(std::time::Duration::from_secs(since.as_secs()))
 }
 
 #[cfg(test)]

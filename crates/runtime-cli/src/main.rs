@@ -2,11 +2,8 @@
 
 mod argv;
 mod cli;
-mod clock;
 mod commands;
-mod explain;
 mod foreground;
-mod library_lists;
 mod logging;
 mod output;
 mod root_dir;

@@ -100,7 +100,7 @@ pub fn plan(capabilities: Option<&Capabilities>, last_capability: u32) -> Capabi
 
 /// The bit of `name`, or none and an entry in `unknown`.
 fn bit(name: &str, last: u32, unknown: &mut Vec<String>) -> u64 {
-    if let Some(number) = NAMES.iter().take(last as usize + 1).position(|known| *known == name) {
+    if let Some(number) = NAMES.iter().take((last as usize).saturating_add(1)).position(|known| *known == name) {
         return 1 << number;
     }
     if !unknown.iter().any(|seen| seen == name) {
@@ -111,7 +111,7 @@ fn bit(name: &str, last: u32, unknown: &mut Vec<String>) -> u64 {
 
 /// The names of the capabilities that both this runtime and the kernel know, by number; `last` is the kernel's highest.
 pub fn known(last: u32) -> Vec<&'static str> {
-    NAMES.into_iter().take(last as usize + 1).collect()
+    NAMES.into_iter().take((last as usize).saturating_add(1)).collect()
 }
 
 /// Gives a process one more capability, as `exec --cap` does: bounding, effective and permitted.

@@ -9,7 +9,7 @@ use super::sockets::Sockets;
 use super::state::{self, State};
 use super::store::{Entry, check_id};
 use super::teardown::{self, Whose};
-use super::{CreateOptions, Launched, Store, notify};
+use super::{CreateOptions, Launched, NotifyRelay, Store, notify};
 use crate::cgroups::{Cgroup, Membership};
 use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::hooks::{self, HookState};
@@ -150,8 +150,9 @@ impl Making {
             super::pid_file::write(path, pid.as_raw_pid())?;
             self.pid_file = Some(path.clone());
         }
+        let notify = if self.starts { NotifyRelay::bind(&self.entry, pid)? } else { None };
         let (pid, pidfd) = launching.finish(filter, !self.starts)?;
-        let launched = Launched { pid, pidfd, console, warnings: plan.warnings.clone() };
+        let launched = Launched { pid, pidfd, console, notify, warnings: plan.warnings.clone() };
         sockets.hand_over_pidfd(&launched.pidfd)?;
         if self.starts {
             super::start::run_poststart(&self.state)?;

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use super::Store;
 use super::report::Status;
 use super::state::State;
+use super::store::missing;
 use super::teardown::{self, Whose};
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 use crate::process::wait;
@@ -33,8 +34,7 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<Vec<String>> {
     };
     let Some(state) = state else {
         entry.remove()?;
-        let missing = Error::new(Kind::NotFound, format!("container \"{id}\" does not exist"));
-        return if force { Ok(Vec::new()) } else { Err(missing.during(Phase::Delete)) };
+        return if force { Ok(Vec::new()) } else { Err(missing(id)) };
     };
     match state.status() {
         Ok(Status::Stopped | Status::Created | Status::Creating) => {}

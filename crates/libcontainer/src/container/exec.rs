@@ -52,7 +52,7 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Launched> 
     attributes::limit(&plan.attributes, launching.pid(), &proc)?;
     let console = sockets.hand_over_console(console)?.filter(|_| options.attach_console);
     let (pid, pidfd) = launching.finish(filter, false)?;
-    let launched = Launched { pid, pidfd, console, warnings: plan.capabilities.warnings.clone() };
+    let launched = Launched { pid, pidfd, console, notify: None, warnings: plan.capabilities.warnings.clone() };
     let told = options.pid_file.as_ref().map_or(Ok(()), |path| pid_file::write(path, pid.as_raw_pid()));
     told.and_then(|()| sockets.hand_over_pidfd(&launched.pidfd)).inspect_err(|_| {
         let _ = rustix::process::pidfd_send_signal(launched.pidfd.as_fd(), rustix::process::Signal::KILL);

@@ -34,7 +34,7 @@ use std::path::PathBuf;
 
 use rustix::process::Pid;
 
-use crate::error::{Error, Kind, Phase, Result};
+use crate::error::Result;
 use crate::spec::Process;
 
 /// The environment of the runtime, which hooks without one of their own get, as in runc.
@@ -45,8 +45,7 @@ fn own_environment() -> Vec<String> {
 
 /// The state of a container that must have one.
 fn require_state(entry: &store::Entry, id: &str) -> Result<state::State> {
-    let missing = || Error::new(Kind::NotFound, format!("container \"{id}\" does not exist")).during(Phase::State);
-    entry.load()?.ok_or_else(missing)
+    entry.load()?.ok_or_else(|| store::missing(id))
 }
 
 /// What `create` and `run` need to know besides the bundle.
@@ -104,6 +103,8 @@ pub struct Launched {
     pub pidfd: OwnedFd,
     /// The terminal's master, if the caller asked for it.
     pub console: Option<OwnedFd>,
+    /// Where its readiness is awaited, if a service manager wants to know (`run` only).
+    pub notify: Option<NotifyRelay>,
     /// What was wrong without being an error, for the log.
     pub warnings: Vec<String>,
 }

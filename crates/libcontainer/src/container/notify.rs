@@ -3,20 +3,27 @@
 //! The manager's own socket must not enter the container, and does not exist when `create` runs. So the container gets a
 //! directory of its state, in which `start` or `run` binds a socket, and what is said there is relayed.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags};
 
 use super::Store;
 use super::store::Entry;
-use crate::error::{During, Phase, Result, SysContext};
+use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::spec::{Mount, Spec};
 
 const VARIABLE: &str = "NOTIFY_SOCKET";
 const DIRECTORY: &str = "notify";
 const SOCKET: &str = "notify.sock";
 const IN_CONTAINER: &str = "/run/notify";
+/// What sd_notify(3) sends is far shorter.
+const LONGEST_MESSAGE: usize = 4096;
 
 /// The manager's socket, if this process was started by one.
 fn manager() -> Option<PathBuf> {
@@ -48,49 +55,63 @@ pub(super) fn make_directory(entry: &Entry) -> Result<()> {
 pub struct NotifyRelay {
     socket: UnixDatagram,
     manager: PathBuf,
+    pid: Pid,
+    init: OwnedFd,
 }
 
 impl NotifyRelay {
     /// Binds the container's socket; `None` without a service manager, or if the container was created without one.
-    pub fn bind(store: &Store, id: &str) -> Result<Option<NotifyRelay>> {
-        let directory = store.root().join(id).join(DIRECTORY);
+    pub(super) fn bind(entry: &Entry, pid: Pid) -> Result<Option<NotifyRelay>> {
+        let directory = entry.path().join(DIRECTORY);
         let Some(manager) = manager().filter(|_| directory.is_dir()) else { return Ok(None) };
-        let path = directory.join(SOCKET);
-        let socket = UnixDatagram::bind(&path).sys("bind", path.display()).during(Phase::Start)?;
-        // Any user of the container may say that it is ready.
-        let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o777);
-        std::fs::set_permissions(&path, everyone).sys("chmod", path.display()).during(Phase::Start)?;
-        Ok(Some(NotifyRelay { socket, manager }))
+        let bind = || {
+            let path = directory.join(SOCKET);
+            let socket = UnixDatagram::bind(&path).sys("bind", path.display())?;
+            // Any user of the container may say that it is ready.
+            let everyone = std::fs::Permissions::from_mode(0o777);
+            std::fs::set_permissions(&path, everyone).sys("chmod", path.display())?;
+            socket.set_nonblocking(true).sys("fcntl", path.display())?;
+            let init = rustix::process::pidfd_open(pid, PidfdFlags::empty()).sys("pidfd_open", pid.as_raw_pid())?;
+            Ok(Some(NotifyRelay { socket, manager, pid, init }))
+        };
+        bind().during(Phase::Start)
     }
 
-    /// Waits until the payload says that it is ready, or is gone, and passes that on; `pid` becomes the service's main
-    /// process.
-    pub fn relay_ready(&self, pid: i32, is_gone: impl Fn() -> bool) -> Result<()> {
-        let wait = std::time::Duration::from_millis(100);
-        self.socket.set_read_timeout(Some(wait)).sys("setsockopt", SOCKET).during(Phase::Start)?;
-        let mut message = vec![0; 4096];
-        loop {
-            match self.socket.recv(&mut message) {
-                Ok(length) => {
-                    let text = String::from_utf8_lossy(message.get(..length).unwrap_or_default()).into_owned();
-                    if let Some(ready) = text.lines().find(|line| line.starts_with("READY=")) {
-                        return self.tell(&format!("{ready}\n"), pid);
-                    }
-                }
-                Err(_) if is_gone() => return Ok(()),
-                Err(_) => {}
+    /// Waits until the payload says that it is ready, or is gone, and passes that on.
+    pub fn wait(self) -> Result<()> {
+        while !self.forward()? {
+            let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+            let mut watched = [readable(self.socket.as_fd()), readable(self.init.as_fd())];
+            match rustix::event::poll(&mut watched, None) {
+                Ok(_) if watched.iter().skip(1).any(|init| !init.revents().is_empty()) => return Ok(()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(Error::system("poll", SOCKET, errno).during(Phase::Start)),
             }
         }
+        Ok(())
     }
 
-    fn tell(&self, ready: &str, pid: i32) -> Result<()> {
-        let send = |text: String| send_to(&self.manager, &text);
-        send(ready.to_owned())?;
-        send(format!("MAINPID={pid}"))
+    /// Passes on what the payload has said by now; true once it was that it is ready. The service's main process is
+    /// then the container's init.
+    pub fn forward(&self) -> Result<bool> {
+        let mut message = [0; LONGEST_MESSAGE];
+        while let Ok(length) = self.socket.recv(&mut message) {
+            let text = String::from_utf8_lossy(message.get(..length).unwrap_or_default()).into_owned();
+            if let Some(ready) = text.lines().find(|line| line.starts_with("READY=")) {
+                let socket = UnixDatagram::unbound().sys("socket", VARIABLE).during(Phase::Start)?;
+                for line in [format!("{ready}\n"), format!("MAINPID={}", self.pid.as_raw_pid())] {
+                    let sent = socket.send_to(line.as_bytes(), &self.manager);
+                    sent.sys("sendto", self.manager.display()).during(Phase::Start)?;
+                }
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
-fn send_to(manager: &Path, text: &str) -> Result<()> {
-    let socket = UnixDatagram::unbound().sys("socket", VARIABLE).during(Phase::Start)?;
-    socket.send_to(text.as_bytes(), manager).sys("sendto", manager.display()).during(Phase::Start).map(drop)
+impl AsFd for NotifyRelay {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }

@@ -2,9 +2,11 @@
 
 use std::os::fd::AsFd;
 
+use rustix::process::Pid;
+
 use super::report::Status;
 use super::state::State;
-use super::{Store, require_state};
+use super::{NotifyRelay, Store, require_state};
 use crate::error::{During, Error, Kind, Phase, Result};
 use crate::hooks;
 use crate::process::gate;
@@ -14,7 +16,9 @@ use crate::process::gate;
 /// # Errors
 /// [`Kind::WrongState`] if it is not created; the failure of init's last steps (startContainer hooks, execve) or of a
 /// poststart hook, which stops the container.
-pub fn start(store: &Store, id: &str) -> Result<()> {
+///
+/// What it gives is for a caller whose service manager waits for the payload to be ready.
+pub fn start(store: &Store, id: &str) -> Result<Option<NotifyRelay>> {
     let entry = store.open_locked(id)?;
     let state = require_state(&entry, id)?;
     match state.status()? {
@@ -23,8 +27,11 @@ pub fn start(store: &Store, id: &str) -> Result<()> {
         Status::Running => return Err(refuse("cannot start an already running container")),
         other => return Err(refuse(&format!("cannot start a container in the {other} state"))),
     }
+    let pid = state.init.and_then(|init| Pid::from_raw(init.pid));
+    let notify = pid.map_or(Ok(None), |pid| NotifyRelay::bind(&entry, pid))?;
     gate::open(entry.as_fd()).during(Phase::Start)?;
-    run_poststart(&state)
+    run_poststart(&state)?;
+    Ok(notify)
 }
 
 fn refuse(why: &str) -> Error {

@@ -40,11 +40,18 @@ impl Store {
     /// # Errors
     /// [`Kind::Exists`] if the id is in use, [`Kind::Invalid`] if it cannot be an id.
     pub(crate) fn create(&self, id: &str) -> Result<Entry> {
-        self.create_entry(id).during(Phase::State)
+        check_id(id).during(Phase::State)?;
+        match self.make_directory(id).during(Phase::State) {
+            Err(error) if error.errno() == Some(Errno::EXIST) => {
+                Err(Error::new(Kind::Exists, "container with given ID already exists")
+                    .cause(format!("\"{id}\" is in use"))
+                    .remedy("choose another id or delete that container"))
+            }
+            other => other,
+        }
     }
 
-    fn create_entry(&self, id: &str) -> Result<Entry> {
-        check_id(id)?;
+    fn make_directory(&self, id: &str) -> Result<Entry> {
         let path = self.root.join(id);
         let owner_only = Mode::RWXU;
         let made = match rustix::fs::mkdir(&path, owner_only) {
@@ -59,16 +66,10 @@ impl Store {
             }
             other => other,
         };
-        match made {
-            Err(Errno::EXIST) => Err(Error::new(Kind::Exists, format!("container with id \"{id}\" already exists"))
-                .remedy("choose another id or delete that container")),
-            other => {
-                other.sys("mkdir", path.display())?;
-                let mut entry = Entry { directory: open_directory(&path)?, lock: None, path };
-                entry.lock()?;
-                Ok(entry)
-            }
-        }
+        made.sys("mkdir", path.display())?;
+        let mut entry = Entry { directory: open_directory(&path)?, lock: None, path };
+        entry.lock()?;
+        Ok(entry)
     }
 
     /// The directory of a container that exists.
@@ -76,15 +77,12 @@ impl Store {
     /// # Errors
     /// [`Kind::NotFound`] if there is none.
     pub(crate) fn open(&self, id: &str) -> Result<Entry> {
-        let open = || {
-            check_id(id)?;
-            let path = self.root.join(id);
-            match open_directory(&path) {
-                Err(error) if error.errno() == Some(Errno::NOENT) => Err(missing(id)),
-                other => Ok(Entry { directory: other?, lock: None, path }),
-            }
-        };
-        open().during(Phase::State)
+        check_id(id).during(Phase::State)?;
+        let path = self.root.join(id);
+        match open_directory(&path) {
+            Err(error) if error.errno() == Some(Errno::NOENT) => Err(missing(id)),
+            other => Ok(Entry { directory: other.during(Phase::State)?, lock: None, path }),
+        }
     }
 
     /// [`Store::open`], and waits until no other command works on that container.
@@ -93,7 +91,7 @@ impl Store {
         entry.lock().during(Phase::State)?;
         // Whoever held the lock may have deleted the container.
         let links = rustix::fs::fstat(&entry.directory).sys("fstat", entry.path.display())?.st_nlink;
-        if links == 0 { Err(missing(id).during(Phase::State)) } else { Ok(entry) }
+        if links == 0 { Err(missing(id)) } else { Ok(entry) }
     }
 
     /// The ids of all containers, sorted.
@@ -112,8 +110,9 @@ impl Store {
     }
 }
 
-fn missing(id: &str) -> Error {
-    Error::new(Kind::NotFound, format!("container \"{id}\" does not exist"))
+/// These words, and those for an id in use, are what engines look for in a runtime's messages; so they come first.
+pub(super) fn missing(id: &str) -> Error {
+    Error::new(Kind::NotFound, "container does not exist").cause(format!("there is no container \"{id}\" here"))
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd> {
@@ -141,6 +140,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Its path, for what must be found by name (sockets, mount sources).
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Waits for the container's lock; it ends with this process, so a killed command leaves none.
     fn lock(&mut self) -> Result<()> {
         let lock = open_directory(&self.path)?;

@@ -125,3 +125,9 @@ fn export(context: &ScmpFilterContext, program: &mut Vec<u8>) -> Result<()> {
 fn failed(what: impl Into<String>) -> impl FnOnce(SeccompError) -> Error {
     move |error| Error::new(Kind::Invalid, what).cause(format!("libseccomp: {error}"))
 }
+
+/// The version of the libseccomp that is linked in, `x.y.z`.
+pub fn library_version() -> Option<String> {
+    let version = libseccomp::ScmpVersion::current().ok()?;
+    Some(format!("{}.{}.{}", version.major, version.minor, version.micro))
+}

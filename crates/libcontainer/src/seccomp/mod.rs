@@ -12,6 +12,7 @@ mod plan;
 
 pub use apply::load;
 pub use compile::compile;
+pub use compile::library_version;
 pub use filter::Filter;
 pub use names::{KNOWN_ACTIONS, KNOWN_ARCHS, KNOWN_FLAGS, KNOWN_OPERATORS};
 pub use plan::{Action, Condition, Operator, Rule, SeccompPlan, plan};

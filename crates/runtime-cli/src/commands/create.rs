@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use anyhow::Result;
 use libcontainer::container::{self, CreateOptions};
 
-use super::{Context, subject};
+use super::{Context, check_id, warn};
 use crate::cli::{self, given};
-use crate::explain;
 
 /// Creates the container.
 pub fn run(context: Context<'_>, args: &cli::Create) -> Result<u8> {
     let store = context.store()?;
     let options = options(context, args)?;
-    subject(&store, &options.id)?;
+    check_id(&options.id)?;
     context.log.debug(|| format!("creating {} from {}", options.id, options.bundle.display()));
-    let launched = container::create(&store, &options).map_err(|error| explain::creation(&error))?;
+    let launched = container::create(&store, &options)?;
+    warn(context.log, &launched.warnings);
     context.log.debug(|| format!("created {}, its init is {}", options.id, launched.pid.as_raw_nonzero()));
     Ok(0)
 }

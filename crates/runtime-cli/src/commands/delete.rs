@@ -3,14 +3,13 @@
 use anyhow::Result;
 use libcontainer::container;
 
-use super::{Context, subject};
+use super::{Context, check_id, warn};
 use crate::cli;
-use crate::explain::Operation;
 
 /// Deletes the container.
 pub fn run(context: Context<'_>, args: &cli::Delete) -> Result<u8> {
     let store = context.store()?;
-    let subject = subject(&store, &args.id)?;
-    container::delete(&store, &args.id, args.force).map_err(|error| subject.explain(Operation::Delete, error))?;
+    check_id(&args.id)?;
+    warn(context.log, &container::delete(&store, &args.id, args.force)?);
     Ok(0)
 }

@@ -1,7 +1,6 @@
 //! The process that `exec` asks for: the container's own, changed by flags.
 
 use anyhow::{Context as _, Result, bail};
-use libcontainer::host::HostFacts;
 use libcontainer::spec::Process;
 
 use crate::cli::Exec;
@@ -56,26 +55,6 @@ fn add_capabilities(process: &mut Process, added: &[String]) {
     if !sets.inheritable.is_empty() {
         sets.ambient.extend_from_slice(added);
     }
-}
-
-/// What can be said of a process before the container is looked at.
-///
-/// # Errors
-/// If the working directory or the arguments are missing, or a label is given where there is no SELinux.
-pub fn validate(process: &Process) -> Result<()> {
-    if process.cwd.is_empty() {
-        bail!("Cwd property must not be empty");
-    }
-    if !process.cwd.starts_with('/') {
-        bail!("Cwd must be an absolute path");
-    }
-    if process.args.is_empty() {
-        bail!("args must not be empty");
-    }
-    if !process.selinux_label.is_empty() && !HostFacts::gather()?.selinux {
-        bail!("selinux label is specified in config, but selinux is disabled or not supported");
-    }
-    Ok(())
 }
 
 /// `--cgroup`: either one path (v2), or paths each after a list of controllers (v1). Gives (controller, path) pairs; for
@@ -192,23 +171,6 @@ mod tests {
         let sets = add(Some(Capabilities { inheritable: strings(&["CAP_KILL"]), ..Capabilities::default() }));
         assert_eq!(sets.inheritable, ["CAP_KILL"]);
         assert_eq!(sets.ambient, ["CAP_NET_RAW"]);
-    }
-
-    #[test]
-    fn the_process_must_be_complete() {
-        let check = |change: fn(&mut Process)| {
-            let mut process = configured();
-            change(&mut process);
-            validate(&process).map_err(|error| error.to_string())
-        };
-        assert_eq!(check(|_| ()), Ok(()));
-        assert_eq!(check(|process| process.cwd.clear()), Err("Cwd property must not be empty".into()));
-        assert_eq!(check(|process| process.cwd = "tmp".into()), Err("Cwd must be an absolute path".into()));
-        assert_eq!(check(|process| process.args.clear()), Err("args must not be empty".into()));
-        assert_eq!(
-            from_flags(configured(), &flags(&[])).expect_err("no command").to_string(),
-            "exec args cannot be empty"
-        );
     }
 
     #[test]

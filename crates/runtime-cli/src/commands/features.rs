@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use libcontainer::spec;
+use libcontainer::namespaces::Kind;
+use libcontainer::{capabilities, rootfs, seccomp, spec};
 use serde::Serialize;
 
 use super::version;
-use crate::{library_lists as lists, output};
+use crate::output;
 
 type Names = &'static [&'static str];
 
@@ -25,8 +26,8 @@ struct Features {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Linux {
-    namespaces: Names,
-    capabilities: Names,
+    namespaces: Vec<&'static str>,
+    capabilities: Vec<&'static str>,
     cgroup: Cgroup,
     seccomp: Seccomp,
     apparmor: Switch,
@@ -67,6 +68,9 @@ struct MountExtensions {
     idmap: Switch,
 }
 
+/// The six kinds of hooks, in the order of a container's life.
+const HOOKS: Names = &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
 /// Prints the features.
 pub fn run() -> Result<u8> {
     let mut text = output::json_indented(&features(), "    ")?;
@@ -79,28 +83,34 @@ fn features() -> Features {
     Features {
         oci_version_min: "1.0.0",
         oci_version_max: spec::VERSION,
-        hooks: lists::HOOKS,
-        mount_options: lists::MOUNT_OPTIONS,
+        hooks: HOOKS,
+        mount_options: rootfs::MOUNT_OPTIONS,
         linux: Linux {
-            namespaces: lists::NAMESPACES,
-            capabilities: lists::CAPABILITIES,
+            namespaces: namespaces(),
+            capabilities: capabilities::known(u32::MAX),
             cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: false },
             seccomp: Seccomp {
                 enabled: true,
-                actions: lists::KNOWN_ACTIONS,
-                operators: lists::KNOWN_OPERATORS,
-                archs: lists::KNOWN_ARCHS,
-                known_flags: lists::KNOWN_FLAGS,
-                supported_flags: lists::KNOWN_FLAGS,
+                actions: seccomp::KNOWN_ACTIONS,
+                operators: seccomp::KNOWN_OPERATORS,
+                archs: seccomp::KNOWN_ARCHS,
+                known_flags: seccomp::KNOWN_FLAGS,
+                supported_flags: seccomp::KNOWN_FLAGS,
             },
-            apparmor: Switch { enabled: false },
-            selinux: Switch { enabled: false },
+            apparmor: Switch { enabled: true },
+            selinux: Switch { enabled: true },
             intel_rdt: Switch { enabled: false },
             mount_extensions: MountExtensions { idmap: Switch { enabled: false } },
             net_devices: Switch { enabled: false },
         },
         annotations: annotations(),
     }
+}
+
+fn namespaces() -> Vec<&'static str> {
+    let mut names = Kind::ALL.map(Kind::name).to_vec();
+    names.sort_unstable();
+    names
 }
 
 fn annotations() -> BTreeMap<&'static str, String> {
@@ -112,7 +122,7 @@ fn annotations() -> BTreeMap<&'static str, String> {
     if !version::COMMIT.is_empty() {
         annotations.insert("run.oci.creel.commit", version::COMMIT.to_owned());
     }
-    if let Some(version) = lists::libseccomp_version() {
+    if let Some(version) = seccomp::library_version() {
         annotations.insert("io.github.seccomp.libseccomp.version", version);
     }
     annotations

@@ -5,7 +5,7 @@ use libcontainer::container::{self, Listed};
 
 use super::Context;
 use crate::logging::plain;
-use crate::{cli, explain, output, table};
+use crate::{cli, output, table};
 
 /// Prints the containers.
 pub fn run(context: Context<'_>, args: &cli::List) -> Result<u8> {
@@ -43,7 +43,7 @@ fn row(container: &Listed) -> [String; 6] {
     [
         container.id.clone(),
         container.pid.to_string(),
-        explain::name(container.status).to_owned(),
+        container.status.to_string(),
         container.bundle.display().to_string(),
         container.created.clone(),
         container.owner.clone(),

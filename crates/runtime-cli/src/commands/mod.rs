@@ -23,7 +23,6 @@ use libcontainer::container::Store;
 
 use crate::argv::parse_bool;
 use crate::cli::{Cli, Command, Global, given};
-use crate::explain::Subject;
 use crate::logging::Log;
 use crate::root_dir::{self, Root};
 
@@ -69,12 +68,17 @@ impl Context<'_> {
     }
 }
 
-/// A container of the store, by an id that is not empty.
-fn subject<'a>(store: &'a Store, id: &'a str) -> Result<Subject<'a>> {
+/// An id that is empty was forgotten by a script, rather than chosen.
+fn check_id(id: &str) -> Result<()> {
     if id.is_empty() {
         bail!("container id cannot be empty");
     }
-    Ok(Subject { store, id })
+    Ok(())
+}
+
+/// Logs what was wrong without being an error.
+fn warn(log: &Log, warnings: &[String]) {
+    warnings.iter().for_each(|warning| log.warning(warning));
 }
 
 /// Carries out a command; gives the status to exit with.

@@ -3,14 +3,13 @@
 use anyhow::Result;
 use libcontainer::container;
 
-use super::{Context, subject};
+use super::{Context, check_id};
 use crate::cli;
-use crate::explain::Operation;
 
 /// Pauses the container.
 pub fn run(context: Context<'_>, args: &cli::Target) -> Result<u8> {
     let store = context.store()?;
-    let subject = subject(&store, &args.id)?;
-    container::pause(&store, &args.id).map_err(|error| subject.explain(Operation::Pause, error))?;
+    check_id(&args.id)?;
+    container::pause(&store, &args.id)?;
     Ok(0)
 }

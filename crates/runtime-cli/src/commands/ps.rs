@@ -5,16 +5,15 @@ use std::process::Command;
 use anyhow::{Context as _, Result, anyhow, bail};
 use libcontainer::container;
 
-use super::{Context, subject};
-use crate::explain::Operation;
+use super::{Context, check_id};
 use crate::logging::plain;
 use crate::{cli, output};
 
 /// Prints the processes.
 pub fn run(context: Context<'_>, args: &cli::Ps) -> Result<u8> {
     let store = context.store()?;
-    let subject = subject(&store, &args.id)?;
-    let pids = container::pids(&store, &args.id).map_err(|error| subject.explain(Operation::Ps, error))?;
+    check_id(&args.id)?;
+    let pids = container::pids(&store, &args.id)?;
     match args.format.as_str() {
         "table" => output::print(table(args, &pids)?)?,
         "json" => output::print(output::json_line(&pids)?)?,

@@ -1,16 +1,15 @@
 //! `start`: let a created container's init execute its process.
 
 use anyhow::Result;
-use libcontainer::container;
+use libcontainer::container::{self, NotifyRelay};
 
-use super::{Context, subject};
+use super::{Context, check_id};
 use crate::cli;
-use crate::explain::Operation;
 
 /// Starts the container.
 pub fn run(context: Context<'_>, args: &cli::Target) -> Result<u8> {
     let store = context.store()?;
-    let subject = subject(&store, &args.id)?;
-    container::start(&store, &args.id).map_err(|error| subject.explain(Operation::Start, error))?;
+    check_id(&args.id)?;
+    container::start(&store, &args.id)?.map_or(Ok(()), NotifyRelay::wait)?;
     Ok(0)
 }

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use libcontainer::spec;
+use libcontainer::{seccomp, spec};
 
-use crate::{library_lists, output};
+use crate::output;
 
 /// creel's own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -20,7 +20,7 @@ pub fn run() -> Result<u8> {
     }
     writeln!(text, "spec: {}", spec::VERSION)?;
     writeln!(text, "rust: {}", env!("CREEL_RUSTC"))?;
-    if let Some(version) = library_lists::libseccomp_version() {
+    if let Some(version) = seccomp::library_version() {
         writeln!(text, "libseccomp: {version}")?;
     }
     output::print(text)?;

@@ -9,7 +9,7 @@ mod tests;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
-use libcontainer::container::Launched;
+use libcontainer::container::{Launched, NotifyRelay};
 use libcontainer::process::signals;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -48,9 +48,10 @@ impl Foreground {
     /// # Errors
     /// If its terminal cannot be relayed. The process is then killed.
     pub fn attend(self, launched: Launched, log: &Log) -> Result<u8> {
-        let Launched { pid, pidfd, console } = launched;
+        let Launched { pid, pidfd, console, notify, warnings } = launched;
+        warnings.iter().for_each(|warning| log.warning(warning));
         let watch = Watch { foreground: self, pid, pidfd, log };
-        let outcome = watch.wait(console);
+        let outcome = watch.wait(console, notify);
         if outcome.is_err() {
             watch.kill();
         }
@@ -74,15 +75,22 @@ struct Ready {
     console: PollFlags,
     input: bool,
     output: bool,
+    notify: bool,
 }
 
 impl Watch<'_> {
-    fn wait(&self, console: Option<OwnedFd>) -> Result<u8> {
+    fn wait(&self, console: Option<OwnedFd>, mut notify: Option<NotifyRelay>) -> Result<u8> {
         let terminal = console.map(Terminal::attach).transpose().context("cannot relay the container's terminal")?;
         let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
         let mut relay = terminal.as_ref().map(|terminal| Relay::new(terminal.console(), stdin, stdout));
         let status = loop {
-            let ready = self.poll(relay.as_ref()).context("poll")?;
+            let ready = self.poll(relay.as_ref(), notify.as_ref()).context("poll")?;
+            if ready.notify
+                && let Some(payload) = &notify
+                && payload.forward()?
+            {
+                notify = None;
+            }
             if ready.signals
                 && let Some(status) = self.handle_signals(terminal.as_ref())
             {
@@ -102,7 +110,7 @@ impl Watch<'_> {
         Ok(status)
     }
 
-    fn poll(&self, relay: Option<&Relay<'_>>) -> Result<Ready, Errno> {
+    fn poll(&self, relay: Option<&Relay<'_>>, notify: Option<&NotifyRelay>) -> Result<Ready, Errno> {
         let signals = self.foreground.signals.as_fd();
         let watch = |interest| watched(interest, signals);
         let mut fds = [
@@ -111,12 +119,13 @@ impl Watch<'_> {
             watch(relay.and_then(Relay::console_interest)),
             watch(relay.and_then(Relay::input_interest)),
             watch(relay.and_then(Relay::output_interest)),
+            watch(notify.map(|payload| (payload.as_fd(), PollFlags::IN))),
         ];
         let timeout = relay.and_then(Relay::timeout);
         rustix::io::retry_on_intr(|| poll(&mut fds, timeout.as_ref()))?;
         let is_ready = |index: usize| !fds[index].revents().is_empty();
-        let [signals, process, input, output] = [0, 1, 3, 4].map(is_ready);
-        Ok(Ready { signals, process, console: fds[2].revents(), input, output })
+        let [signals, process, input, output, notify] = [0, 1, 3, 4, 5].map(is_ready);
+        Ok(Ready { signals, process, console: fds[2].revents(), input, output, notify })
     }
 
     /// Gives the process's status if it was found among the children that have exited.

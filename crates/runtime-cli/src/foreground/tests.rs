@@ -12,7 +12,13 @@ use super::*;
 
 fn launched(child: &Child, console: Option<OwnedFd>) -> Launched {
     let pid = Pid::from_child(child);
-    Launched { pid, pidfd: pidfd_open(pid, PidfdFlags::empty()).expect("pidfd"), console }
+    Launched {
+        pid,
+        pidfd: pidfd_open(pid, PidfdFlags::empty()).expect("pidfd"),
+        console,
+        notify: None,
+        warnings: vec![],
+    }
 }
 
 /// Without blocked signals, as they would have to be for the whole test process.
@@ -104,7 +110,9 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         // After a failed test it may still be there; SIGTERM also ends its child.
         if matches!(self.child.try_wait(), Ok(None)) {
-            self.pid.into_iter().for_each(|pid| drop(kill_process(pid, Signal::TERM)));
+            self.pid.into_iter().for_each(|pid| {
+                let _ = kill_process(pid, Signal::TERM);
+            });
             let _ = self.child.wait();
         }
     }
