@@ -27,7 +27,7 @@ pub struct HooksPlan {
 pub struct HookPlan {
     /// The executable, absolute; in whose mount namespace depends on the list.
     pub path: String,
-    /// From argv[0] on; never empty.
+    /// From `argv[0]` on; never empty.
     pub args: Vec<String>,
     /// The whole environment, `NAME=value` each.
     pub env: Vec<String>,

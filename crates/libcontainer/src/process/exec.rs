@@ -10,7 +10,7 @@ use crate::error::{During, Phase, Result, SysContext};
 use crate::host::HostProc;
 use crate::namespaces::{Kind, NamespacesPlan};
 use crate::plan::ProcessPlan;
-use crate::sys::clone::{SingleThreaded, exit_now};
+use crate::sys::clone::SingleThreaded;
 use crate::{sys, terminal, userns};
 
 /// Everything that a joining process inherits from its parent.
@@ -47,9 +47,7 @@ impl Joiner<'_> {
             userns::become_root()?;
         }
         if self.needs_stage() {
-            if let stage::Side::Stage = stage::divide(alone, channel)? {
-                exit_now(0);
-            }
+            stage::pass(alone, channel)?;
         }
         rustix::process::setsid().sys("setsid", "the joining process").during(Phase::Attributes)?;
         payload::join_keyring(self.plan)?;

@@ -13,7 +13,7 @@ use crate::hooks::{self, HookState};
 use crate::host::HostProc;
 use crate::namespaces::{self, Kind, OpenNamespace};
 use crate::plan::Plan;
-use crate::sys::clone::{SingleThreaded, exit_now};
+use crate::sys::clone::SingleThreaded;
 use crate::{rootfs, sysctl, terminal, userns};
 
 /// Everything that init inherits from its parent: the plan, and what was opened on the host.
@@ -46,7 +46,9 @@ impl Init<'_> {
     fn prepare(&self, channel: &Channel, alone: &SingleThreaded) -> Result<Payload> {
         let plan = self.plan;
         if plan.namespaces.needs_stage() {
-            self.pass_stage(channel, alone)?;
+            payload::hide()?;
+            namespaces::join_of(self.namespaces, Kind::Pid)?;
+            stage::pass(alone, channel)?;
         }
         rustix::process::setsid().sys("setsid", "the container's process").during(Phase::Attributes)?;
         self.enter_namespaces(channel)?;
@@ -67,16 +69,6 @@ impl Init<'_> {
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
         payload::confine(&plan.process, filter.as_ref(), self.proc)
-    }
-
-    /// Joins the PID namespace and goes on as the process that was cloned into it; the stage exits here.
-    fn pass_stage(&self, channel: &Channel, alone: &SingleThreaded) -> Result<()> {
-        payload::hide()?;
-        namespaces::join_of(self.namespaces, Kind::Pid)?;
-        match stage::divide(alone, channel)? {
-            stage::Side::Child => Ok(()),
-            stage::Side::Stage => exit_now(0),
-        }
     }
 
     fn enter_namespaces(&self, channel: &Channel) -> Result<()> {

@@ -6,28 +6,18 @@ use std::os::fd::AsFd;
 use super::channel::{Channel, Message};
 use super::launch;
 use crate::error::{During, Phase, Result, SysContext};
-use crate::sys::clone::{CloneArgs, Cloned, SingleThreaded, clone3};
+use crate::sys::clone::{CloneArgs, Cloned, SingleThreaded, clone3, exit_now};
 
-/// Which of the two the caller is after [`divide`].
-pub(crate) enum Side {
-    /// The container's process.
-    Child,
-    /// The stage, with nothing left to do but to exit.
-    Stage,
-}
-
-/// Clones the container's process and tells the parent of it. PID namespaces were joined before.
-pub(crate) fn divide(proof: &SingleThreaded, channel: &Channel) -> Result<Side> {
+/// Clones the container's process and tells the parent of it; PID namespaces were joined before. Returns in the clone,
+/// the stage exits here.
+pub(crate) fn pass(alone: &SingleThreaded, channel: &Channel) -> Result<()> {
     let args = CloneArgs { sibling: true, ..CloneArgs::default() };
-    match clone3(proof, args).sys("clone3", "the container's process").during(Phase::Launch)? {
-        Cloned::Child(_) => {
-            // The stage's message must be the first: who this is.
-            launch::await_proceed(channel)?;
-            Ok(Side::Child)
-        }
+    match clone3(alone, args).sys("clone3", "the container's process").during(Phase::Launch)? {
+        // The stage's message must be the first: who this is.
+        Cloned::Child(_) => launch::await_proceed(channel),
         Cloned::Parent(pid, pidfd) => {
             channel.send(&Message::Cloned(pid.as_raw_pid()), Some(pidfd.as_fd()))?;
-            Ok(Side::Stage)
+            exit_now(0)
         }
     }
 }

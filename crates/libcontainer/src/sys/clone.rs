@@ -9,9 +9,6 @@ use rustix::process::Pid;
 
 use super::check;
 
-/// Links of a task directory that are not threads: `.` and the one in its parent.
-const TASK_DIRECTORY_LINKS: u64 = 2;
-
 /// linux/sched.h; libc's own constant has lost its upper half.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -25,8 +22,8 @@ impl SingleThreaded {
     /// Counts the threads (the links of /proc/self/task); `EAGAIN` if there are several.
     pub fn prove() -> Result<SingleThreaded, Errno> {
         let tasks = rustix::fs::statat(CWD, c"/proc/self/task", AtFlags::empty())?;
-        let alone = u64::from(tasks.st_nlink) == TASK_DIRECTORY_LINKS + 1;
-        if alone { Ok(SingleThreaded(PhantomData)) } else { Err(Errno::AGAIN) }
+        // A directory for each thread; the other two links are its own `.` and the entry in its parent.
+        if tasks.st_nlink == 3 { Ok(SingleThreaded(PhantomData)) } else { Err(Errno::AGAIN) }
     }
 }
 
