@@ -124,7 +124,7 @@ mod tests {
     fn limits_are_numbered_as_the_kernel_does() {
         let rlimit = |kind: &str, soft, hard| Rlimit { kind: kind.to_owned(), soft, hard };
         let mut process = Process { rlimits: vec![rlimit("RLIMIT_NOFILE", 10, 20)], ..Process::default() };
-        assert_eq!(plan(&process).expect("valid").limits[0].resource, libc::RLIMIT_NOFILE as u32);
+        assert_eq!(plan(&process).expect("valid").limits[0].resource, 7);
         process.rlimits.push(rlimit("RLIMIT_NOFILE", 10, 20));
         assert!(error_of(&process).contains("process.rlimits[1]: RLIMIT_NOFILE is listed twice"));
         process.rlimits = vec![rlimit("RLIMIT_RTTIME", 3, 2)];

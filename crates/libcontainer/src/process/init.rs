@@ -1,6 +1,5 @@
 //! The container's init, from its clone to the payload: one ordered script.
 
-use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::channel::Channel;
@@ -53,7 +52,6 @@ impl Init<'_> {
         rustix::process::setsid().sys("setsid", "the container's process").during(Phase::Attributes)?;
         self.enter_namespaces(channel)?;
         self.set_names()?;
-        let proc_sys = sysctl::open_host_proc_sys()?;
         let root = rootfs::prepare(&plan.rootfs).during(Phase::Rootfs)?;
         if plan.hooks.has_runtime_hooks() {
             launch::await_hooks(channel)?;
@@ -61,7 +59,7 @@ impl Init<'_> {
         self.run_hooks(&plan.hooks.create_container, "createContainer", Some(&plan.rootfs.path))?;
         rootfs::enter(root, &plan.rootfs).during(Phase::Rootfs)?;
         let terminal = plan.process.terminal.map(terminal::open).transpose()?;
-        sysctl::apply(&plan.sysctl, proc_sys.as_fd())?;
+        sysctl::apply(&plan.sysctl, self.proc)?;
         rootfs::finish(&plan.rootfs).during(Phase::Rootfs)?;
         if let Some(terminal) = &terminal {
             terminal.attach()?;

@@ -135,10 +135,11 @@ mod tests {
 
     #[test]
     fn a_child_is_seen_to_end() {
-        let child = std::process::Command::new("/bin/sh").args(["-c", "kill -9 $$"]).spawn().expect("sh");
+        let mut child = std::process::Command::new("/bin/sh").args(["-c", "kill -9 $$"]).spawn().expect("sh");
         let pid = Pid::from_child(&child);
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).expect("pidfd");
         assert!(wait_for_end(pidfd.as_fd(), Duration::from_secs(10)).expect("poll"));
         assert_eq!(reap(pidfd.as_fd()).expect("reap"), Ended::Killed(9));
+        assert!(child.wait().is_err(), "it was collected by its pidfd");
     }
 }

@@ -1,56 +1,38 @@
 //! Writing kernel parameters.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
-
-use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::plan::{SysctlPlan, SysctlWrite};
-use crate::error::{Error, Kind, Result, SysContext};
-
-const PROC_SYS: &str = "/proc/sys";
-
-/// Opens the host's /proc/sys, for [`apply`] to write through when the container's root has been entered. Call it while
-/// the root is still the host's.
-///
-/// # Errors
-/// If it is not a proc file system.
-pub fn open_host_proc_sys() -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let proc_sys = rustix::fs::open(PROC_SYS, flags, Mode::empty()).sys("open", PROC_SYS)?;
-    let kind = rustix::fs::fstatfs(&proc_sys).sys("fstatfs", PROC_SYS)?.f_type;
-    if kind != PROC_SUPER_MAGIC {
-        let what = format!("{PROC_SYS} is not a proc file system (its magic number is {kind:#x})");
-        return Err(Error::unsupported(what).remedy("mount proc on /proc"));
-    }
-    Ok(proc_sys)
-}
+use crate::error::{Error, Kind, Result};
+use crate::host::HostProc;
 
 /// Writes the parameters into the namespaces that the calling thread is in: the kernel looks them up anew at each open.
 ///
 /// # Errors
 /// Names the parameter, the value, and why the kernel refused it.
-pub fn apply(plan: &SysctlPlan, proc_sys: BorrowedFd<'_>) -> Result<()> {
+pub fn apply(plan: &SysctlPlan, proc: &HostProc) -> Result<()> {
     plan.writes.iter().try_for_each(|write| {
-        set(write, proc_sys).map_err(|error| error.within(format!("linux.sysctl[\"{}\"]", write.key)))
+        set(write, proc).map_err(|error| error.within(format!("linux.sysctl[\"{}\"]", write.key)))
     })
 }
 
-fn set(write: &SysctlWrite, proc_sys: BorrowedFd<'_>) -> Result<()> {
+fn set(write: &SysctlWrite, proc: &HostProc) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // All of /proc/sys is one mount; what else is mounted there was not put there by the kernel.
+    // All of /proc is one mount; what else is mounted there was not put there by the kernel.
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let path = || format!("{PROC_SYS}/{}", write.path);
-    let file = rustix::io::retry_on_intr(|| rustix::fs::openat2(proc_sys, &write.path, flags, Mode::empty(), inside))
+    let below_proc = format!("sys/{}", write.path);
+    let path = || format!("/proc/{below_proc}");
+    let file = rustix::io::retry_on_intr(|| rustix::fs::openat2(proc, &below_proc, flags, Mode::empty(), inside))
         .map_err(|errno| {
-        let error = Error::system("openat2", path(), errno);
-        match errno {
-            Errno::NOENT => error.cause("this kernel, or this namespace, has no such parameter"),
-            Errno::ROFS => error.cause("/proc/sys is read-only here, as in a container that is not privileged"),
-            Errno::ACCESS => error.cause("the parameter is read-only, or is not the container's user namespace's"),
-            _ => error,
-        }
-    })?;
+            let error = Error::system("openat2", path(), errno);
+            match errno {
+                Errno::NOENT => error.cause("this kernel, or this namespace, has no such parameter"),
+                Errno::ROFS => error.cause("/proc/sys is read-only here, as in a container that is not privileged"),
+                Errno::ACCESS => error.cause("the parameter is read-only, or is not the container's user namespace's"),
+                _ => error,
+            }
+        })?;
     let written = rustix::io::write(&file, write.value.as_bytes()).map_err(|errno| {
         let error = Error::system("write", format!("{} = \"{}\"", path(), write.value), errno);
         if errno == Errno::INVAL { error.cause("the kernel does not accept this value") } else { error }
@@ -65,7 +47,6 @@ fn set(write: &SysctlWrite, proc_sys: BorrowedFd<'_>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::os::fd::AsFd;
 
     use super::super::{Owned, plan};
     use super::*;
@@ -84,15 +65,15 @@ mod tests {
         std::fs::read_to_string(&path).expect(&path).trim().to_owned()
     }
 
-    /// `body` gets the host's /proc/sys, opened before the thread entered network, IPC and UTS namespaces of its own.
-    fn in_namespaces(test: &str, body: impl FnOnce(BorrowedFd<'_>) + Send + 'static) {
+    /// `body` gets the host's /proc, opened before the thread entered network, IPC and UTS namespaces of its own.
+    fn in_namespaces(test: &str, body: impl FnOnce(&HostProc) + Send + 'static) {
         if !is_root(test) {
             return;
         }
         in_own_thread(|| {
-            let proc_sys = open_host_proc_sys().expect("open");
+            let proc = HostProc::open().expect("open");
             unshare((libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64).expect("unshare");
-            body(proc_sys.as_fd());
+            body(&proc);
         });
     }
 
@@ -109,8 +90,8 @@ mod tests {
         ];
         let paths = cases.map(|(path, _)| path);
         let before = paths.map(read);
-        in_namespaces("the_values_are_those_of_the_threads_own_namespaces", move |proc_sys| {
-            apply(&planned(&cases), proc_sys).expect("apply");
+        in_namespaces("the_values_are_those_of_the_threads_own_namespaces", move |proc| {
+            apply(&planned(&cases), proc).expect("apply");
             assert_eq!(paths.map(read), cases.map(|(_, value)| value));
         });
         assert_eq!(paths.map(read), before, "the host keeps its own");
@@ -118,8 +99,8 @@ mod tests {
 
     #[test]
     fn what_the_kernel_refuses_is_told() {
-        in_namespaces("what_the_kernel_refuses_is_told", |proc_sys| {
-            let refusal = |key, value| apply(&planned(&[(key, value)]), proc_sys).expect_err(key).to_string();
+        in_namespaces("what_the_kernel_refuses_is_told", |proc| {
+            let refusal = |key, value| apply(&planned(&[(key, value)]), proc).expect_err(key).to_string();
             assert_eq!(
                 refusal("net.ipv4.no_such_thing", "1"),
                 "linux.sysctl[\"net.ipv4.no_such_thing\"]: /proc/sys/net/ipv4/no_such_thing: openat2: no such file or \
@@ -140,10 +121,10 @@ mod tests {
             return;
         }
         in_private_mounts(|| {
-            let proc_sys = open_host_proc_sys().expect("open");
+            let proc = HostProc::open().expect("open");
             unshare(libc::CLONE_NEWNET as u64).expect("unshare");
             rustix::mount::mount_bind("/proc/sys/net/ipv6", "/proc/sys/net/ipv4").expect("bind");
-            let error = apply(&planned(&[("net.ipv4.ip_forward", "1")]), proc_sys.as_fd()).expect_err("a mount");
+            let error = apply(&planned(&[("net.ipv4.ip_forward", "1")]), &proc).expect_err("a mount");
             assert_eq!(error.errno(), Some(Errno::XDEV), "{error}");
         });
     }
@@ -154,9 +135,11 @@ mod tests {
             return;
         }
         in_private_mounts(|| {
-            rustix::mount::mount("tmpfs", PROC_SYS, "tmpfs", rustix::mount::MountFlags::empty(), None).expect("mount");
-            let error = open_host_proc_sys().expect_err("a tmpfs").to_string();
-            assert!(error.contains("/proc/sys is not a proc file system (its magic number is 0x1021994)"), "{error}");
+            let nothing = rustix::mount::MountFlags::empty();
+            rustix::mount::mount("tmpfs", "/proc/sys", "tmpfs", nothing, None).expect("mount");
+            let proc = HostProc::open().expect("open");
+            let error = apply(&planned(&[("kernel.shmmni", "1")]), &proc).expect_err("a tmpfs");
+            assert_eq!(error.errno(), Some(Errno::XDEV), "{error}");
         });
     }
 }

@@ -6,5 +6,5 @@
 mod apply;
 mod plan;
 
-pub use apply::{apply, open_host_proc_sys};
+pub use apply::apply;
 pub use plan::{Owned, SysctlPlan, SysctlWrite, plan};
