@@ -4,17 +4,21 @@
 //! is resolved by the kernel with that root as the end of all `..` and absolute links (openat2(2), since Linux 5.6), and
 //! the descriptor it gives is what is used: nothing can be swapped between the check and the use (CVE-2021-30465).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat, openat2, readlinkat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result, SysContext};
 
 /// How often a resolution is repeated that a concurrent rename or mount made the kernel give up (`EAGAIN`).
 const RETRIES: u32 = 128;
+
+/// How many symlinks that lead nowhere are followed one after the other; the kernel's own limit (path_resolution(7)).
+const MAX_LINKS: u32 = 40;
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
 
@@ -84,8 +88,7 @@ impl Root {
 
     /// Opens (`O_PATH`) the directory `path`, and makes what is missing of it with `mode` (subject to the umask).
     ///
-    /// Symlinks that exist are followed inside the root; one that leads nowhere is an error, as nothing is made through
-    /// it.
+    /// Symlinks are followed inside the root; where one leads nowhere, what it names is made, inside the root.
     ///
     /// # Errors
     /// Those of [`Root::resolve`] and of mkdirat(2); [`crate::error::Kind::Invalid`] for `..` in what is missing.
@@ -107,60 +110,66 @@ impl Root {
     }
 
     fn mkdir_missing(&self, path: &Path, mode: u32, resolve: ResolveFlags) -> Result<OwnedFd> {
-        let mut missing = Vec::new();
-        let mut existing = path;
-        let mut dir = loop {
-            match (existing.components().next_back(), existing.parent()) {
-                (Some(Component::Normal(name)), Some(parent)) => {
-                    missing.push(name);
-                    existing = if parent.as_os_str().is_empty() { Path::new("/") } else { parent };
-                }
-                _ => return Err(Error::invalid(path.display(), "has `..` in a part that does not exist")),
-            }
-            match self.openat2(existing, DIRECTORY, resolve) {
-                Err(error) if error.errno() == Some(Errno::NOENT) => (),
-                result => break result?,
-            }
-        };
-        for name in missing.into_iter().rev() {
-            match mkdirat(&dir, name, Mode::from_raw_mode(mode)) {
-                // Another mount of this container, or another process, may just have made it; what it is the open says.
-                Ok(()) | Err(Errno::EXIST) => (),
-                Err(errno) => return Err(Error::system("mkdirat", path.display(), errno)),
-            }
-            dir =
-                openat(&dir, name, DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
-                    let error = Error::system("openat", path.display(), errno);
-                    match errno {
-                        Errno::LOOP | Errno::NOTDIR => error.cause("a symlink that leads nowhere is in its way"),
-                        _ => error,
-                    }
-                })?;
+        let (mut dir, missing) = self.missing(path, resolve)?;
+        for name in missing {
+            dir = make_directory(&dir, &name, mode).map_err(|error| error.within(path.display()))?;
         }
         Ok(dir)
+    }
+
+    /// Opens the deepest directory of `path` that exists, and gives the names that are missing below it.
+    ///
+    /// Unless `resolve` forbids symlinks, one that leads nowhere is replaced by what it leads to (inside the root), as
+    /// images have them, with /etc/resolv.conf pointing into an empty /run.
+    fn missing(&self, path: &Path, resolve: ResolveFlags) -> Result<(OwnedFd, Vec<OsString>)> {
+        let mut way = path.to_owned();
+        for _ in 0..MAX_LINKS {
+            let mut names = Vec::new();
+            let mut existing = way.as_path();
+            let dir = loop {
+                match (existing.components().next_back(), existing.parent()) {
+                    (Some(Component::Normal(name)), Some(parent)) => {
+                        names.push(name.to_owned());
+                        existing = if parent.as_os_str().is_empty() { Path::new("/") } else { parent };
+                    }
+                    _ => return Err(Error::invalid(path.display(), "has `..` in a part that does not exist")),
+                }
+                match self.openat2(existing, DIRECTORY, resolve) {
+                    Err(error) if error.errno() == Some(Errno::NOENT) => (),
+                    result => break result?,
+                }
+            };
+            names.reverse();
+            let link = match names.first() {
+                Some(first) if !resolve.contains(ResolveFlags::NO_SYMLINKS) => readlinkat(&dir, first, Vec::new()),
+                _ => Err(Errno::NOENT),
+            };
+            let Ok(link) = link else { return Ok((dir, names)) };
+            let mut next = existing.join(OsStr::from_bytes(link.as_bytes()));
+            next.extend(names.iter().skip(1));
+            way = next;
+        }
+        Err(Error::system("readlinkat", path.display(), Errno::LOOP))
     }
 
     /// Opens the file `path`, or makes it, empty, with `mode` (subject to the umask) and its directories with 0755: a
     /// target for the bind mount of a file.
     ///
     /// # Errors
-    /// Those of [`Root::mkdir_all`]; `EEXIST` if a symlink that leads nowhere has that name.
+    /// Those of [`Root::mkdir_all`].
     pub fn create_file(&self, path: impl AsRef<Path>, mode: u32) -> Result<OwnedFd> {
         let path = path.as_ref();
         match self.resolve(path, OFlags::PATH) {
             Err(error) if error.errno() == Some(Errno::NOENT) => (),
             result => return result,
         }
-        let (parent, name) = split(path)?;
-        let dir = self.mkdir_all(parent, 0o755)?;
+        let (mut dir, mut missing) = self.missing(path, ResolveFlags::empty())?;
+        let name = missing.pop().unwrap_or_default();
+        for name in missing {
+            dir = make_directory(&dir, &name, 0o755).map_err(|error| error.within(path.display()))?;
+        }
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
-        openat(&dir, &name, flags, Mode::from_raw_mode(mode)).map_err(|errno| {
-            let error = Error::system("openat", path.display(), errno);
-            match errno {
-                Errno::EXIST => error.cause("a symlink that leads nowhere is in its way"),
-                _ => error,
-            }
-        })
+        openat(&dir, &name, flags, Mode::from_raw_mode(mode)).sys("openat", path.display())
     }
 
     /// Opens (`O_PATH`) the directory that `path` is in, which must exist, and gives the last name.
@@ -171,6 +180,17 @@ impl Root {
         let (parent, name) = split(path.as_ref())?;
         Ok((self.resolve(parent, DIRECTORY)?, name))
     }
+}
+
+/// Makes the directory `name` in `dir` and opens it (`O_PATH`).
+fn make_directory(dir: &OwnedFd, name: &OsStr, mode: u32) -> Result<OwnedFd> {
+    match mkdirat(dir, name, Mode::from_raw_mode(mode)) {
+        // Another mount of this container, or another process, may just have made it; what it is the open says.
+        Ok(()) | Err(Errno::EXIST) => (),
+        Err(errno) => return Err(Error::system("mkdirat", name.display(), errno)),
+    }
+    let flags = DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(dir, name, flags, Mode::empty()).sys("openat", name.display())
 }
 
 /// A path's directory (`/` if it has none) and its last name.
@@ -262,9 +282,12 @@ pub(crate) mod tests {
         }
         let top = root.resolve("/../..", OFlags::PATH).expect("resolve");
         assert_eq!(ino(&top), inside.path().metadata().expect("stat").ino());
-        // Making directories through a link whose target is missing inside must not make them outside, or anywhere.
-        root.mkdir_all("/absolute/new", 0o755).expect_err("a dangling link");
-        root.create_file("/absolute", 0o644).expect_err("a dangling link");
+        // What is made through a link whose target is missing inside is made inside.
+        let made = root.mkdir_all("/absolute/new", 0o755).expect("through a dangling link");
+        let twin = inside.path().join(outside.path().strip_prefix("/").expect("absolute")).join("new");
+        assert_eq!(ino(&made), twin.metadata().expect("made inside").ino());
+        root.create_file("/sub/dots/file", 0o644).expect("through dots that lead nowhere");
+        assert!(inside.path().join("etc/file").exists());
         let left: Vec<_> = std::fs::read_dir(outside.path()).expect("list").flatten().map(|e| e.file_name()).collect();
         assert_eq!(left, ["canary"]);
     }
@@ -298,6 +321,26 @@ pub(crate) mod tests {
         assert!(!dir.path().join("real/y").exists());
         let error = root.mkdir_all("/real/c/file/d", 0o755).expect_err("a file in the way");
         assert_eq!(error.errno(), Some(Errno::NOTDIR));
+    }
+
+    #[test]
+    fn links_that_lead_nowhere_are_followed_as_the_kernel_would() {
+        let dir = TempDir::new("dangling");
+        std::fs::create_dir_all(dir.path().join("etc/deep")).expect("mkdir");
+        symlink("/jump/hosts", dir.path().join("etc/hosts")).expect("symlink");
+        symlink("tmp/foo", dir.path().join("jump")).expect("symlink");
+        symlink("../up", dir.path().join("etc/deep/up")).expect("symlink");
+        symlink("/round", dir.path().join("round")).expect("symlink");
+        symlink("gone/../away", dir.path().join("dots")).expect("symlink");
+        let root = Root::open(dir.path()).expect("open");
+        let file = root.create_file("/etc/hosts", 0o600).expect("create_file");
+        assert_eq!(ino(&file), dir.path().join("tmp/foo/hosts").metadata().expect("made").ino());
+        let made = root.mkdir_all("/etc/deep/up/x", 0o755).expect("mkdir_all");
+        assert_eq!(ino(&made), dir.path().join("etc/up/x").metadata().expect("made").ino());
+        assert_eq!(root.mkdir_all("/round", 0o755).expect_err("a circle").errno(), Some(Errno::LOOP));
+        assert_eq!(root.create_file("/dots", 0o644).expect_err("dots").kind(), Kind::Invalid);
+        assert!(dir.path().join("etc/hosts").symlink_metadata().expect("lstat").is_symlink());
+        root.mkdir_plain(Path::new("/etc/deep/up/y"), 0o755).expect_err("a plain path has no links");
     }
 
     #[test]

@@ -90,10 +90,9 @@ pub fn plan(capabilities: Option<&Capabilities>, last_capability: u32) -> Capabi
     let refused = plan.ambient & !(plan.permitted & plan.inheritable);
     if refused != 0 {
         plan.ambient &= !refused;
-        plan.warnings.push(format!(
-            "ignoring ambient capabilities that are not permitted and inheritable too: {}",
-            names(refused)
-        ));
+        // The words that runc has for it, which the kernel would refuse.
+        let warning = |name| format!("can't raise ambient capability {name}: it is not permitted and inheritable too");
+        plan.warnings.extend(names(refused).split(", ").map(warning));
     }
     plan
 }
@@ -175,9 +174,8 @@ mod tests {
                        "ambient":["CAP_KILL","CAP_CHOWN","CAP_FOWNER"]}"#;
         let plan = plan(Some(&sets(json)), 40);
         assert_eq!(plan.ambient, 1 << 5);
-        let expected =
-            "ignoring ambient capabilities that are not permitted and inheritable too: CAP_CHOWN, CAP_FOWNER";
-        assert_eq!(plan.warnings, [expected]);
+        let expected = |name| format!("can't raise ambient capability {name}: it is not permitted and inheritable too");
+        assert_eq!(plan.warnings, [expected("CAP_CHOWN"), expected("CAP_FOWNER")]);
     }
 
     #[test]

@@ -116,7 +116,7 @@ fn make(plan: &HierarchyPlan, path: &Path, made: &mut Made) -> Result<bool> {
 /// the new process would stop for ever. A directory that is merely left over is taken.
 fn refuse_if_used(fd: BorrowedFd<'_>, path: &Path) -> Result<()> {
     let refuse = |why: String| {
-        let error = Error::new(Kind::WrongState, format!("cgroup {} {why}", path.display()));
+        let error = Error::new(Kind::WrongState, format!("container's cgroup {why} ({})", path.display()));
         Err(error.remedy("end what runs there, or give another linux.cgroupsPath"))
     };
     let mut first = None;
@@ -126,10 +126,10 @@ fn refuse_if_used(fd: BorrowedFd<'_>, path: &Path) -> Result<()> {
     };
     dir::walk(fd, note, |_, _| Ok(())).sys("read", path.display())?;
     if let Some(pid) = first {
-        return refuse(format!("is in use: process {pid} is in it"));
+        return refuse(format!("is not empty: process {pid} is in it"));
     }
     let frozen = super::freezer::is_frozen_at(fd).sys("read", path.display())?;
-    if frozen { refuse("is frozen".to_owned()) } else { Ok(()) }
+    if frozen { refuse("unexpectedly frozen".to_owned()) } else { Ok(()) }
 }
 
 /// v1's cpuset starts out empty, and so do directories that others have made on the way. What the config sets is not

@@ -156,7 +156,10 @@ fn beneath(place: &str) -> Result<Vec<&std::ffi::OsStr>> {
         match component {
             Component::Normal(name) => names.push(name),
             Component::ParentDir if names.pop().is_none() => {
-                return Err(Error::invalid("--cgroup", format!("\"{place}\" leads out of the container's cgroup")));
+                return Err(Error::invalid(
+                    "--cgroup",
+                    format!("bad sub cgroup path \"{place}\": it leads out of the container's cgroup"),
+                ));
             }
             _ => {}
         }

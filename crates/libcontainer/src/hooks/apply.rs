@@ -64,10 +64,32 @@ fn run_one(hook: &HookPlan, state: &[u8], cwd: Option<&Path>) -> Result<()> {
     let how = match (in_time, status.exit_status(), status.terminating_signal()) {
         (false, ..) => format!("hook ran past specified timeout of {}.0s", hook.timeout.unwrap_or_default()),
         (true, Some(code), _) => format!("exit status {code}"),
-        (true, None, signal) => format!("killed by signal {}", signal.unwrap_or_default()),
+        (true, None, signal) => format!("signal: {}", signal_words(signal.unwrap_or_default())),
     };
     let cause = format!("{how}, stdout: {}, stderr: {}", stdout.text(), stderr.text());
     Err(Error::new(Kind::System, hook.path.clone()).cause(cause))
+}
+
+/// What a signal that ends a process means, in the words of Go's runtime, which runc's users know.
+fn signal_words(signal: i32) -> String {
+    let words = match signal {
+        libc::SIGHUP => "hangup",
+        libc::SIGINT => "interrupt",
+        libc::SIGQUIT => "quit",
+        libc::SIGILL => "illegal instruction",
+        libc::SIGTRAP => "trace/breakpoint trap",
+        libc::SIGABRT => "aborted",
+        libc::SIGBUS => "bus error",
+        libc::SIGFPE => "floating point exception",
+        libc::SIGKILL => "killed",
+        libc::SIGSEGV => "segmentation fault",
+        libc::SIGPIPE => "broken pipe",
+        libc::SIGALRM => "alarm clock",
+        libc::SIGTERM => "terminated",
+        libc::SIGSYS => "bad system call",
+        other => return format!("signal {other}"),
+    };
+    words.to_owned()
 }
 
 /// Starts the hook; its ends of the three descriptors are closed here, so that end of file can be seen.

@@ -121,8 +121,10 @@ fn a_hook_that_cannot_be_executed_is_named() {
 
 #[test]
 fn a_hook_killed_by_a_signal_is_told() {
-    let error = run_one(shell("kill -TERM $$"), b"").expect_err("killed").to_string();
-    assert!(error.contains("/bin/sh: killed by signal 15, stdout: , stderr: "), "{error}");
+    for (signal, words) in [("TERM", "terminated"), ("SYS", "bad system call"), ("USR1", "signal 10")] {
+        let error = run_one(shell(&format!("kill -{signal} $$")), b"").expect_err("killed").to_string();
+        assert!(error.contains(&format!("/bin/sh: signal: {words}, stdout: , stderr: ")), "{error}");
+    }
 }
 
 #[test]

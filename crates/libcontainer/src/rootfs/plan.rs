@@ -111,9 +111,15 @@ fn build(input: &RootfsInput) -> Result<RootfsPlan> {
     if !input.own_mount_namespace {
         needs_mount_namespace(!readonly_paths.is_empty(), "linux.readonlyPaths")?;
         needs_mount_namespace(!masked_paths.is_empty(), "linux.maskedPaths")?;
-        needs_mount_namespace(root.readonly, "root.readonly")?;
     }
-    let mounts = plan_mounts::plan(input)?;
+    let mut mounts = plan_mounts::plan(input)?;
+    if root.readonly && !input.own_mount_namespace {
+        // Nothing of the host's is exposed by this, and `spec` writes it into every config.json: so it is no error, as
+        // with runc.
+        mounts
+            .warnings
+            .push("root.readonly: has no effect without a mount namespace of the container's own".to_owned());
+    }
     let bound_dev = |step: &MountStep| matches!(step.action, Action::Bind(_)) && step.destination == Path::new("/dev");
     let setup_dev = !mounts.steps.iter().any(bound_dev);
     let devices = plan_devices::plan(&linux.devices, &mounts.steps, input.terminal)?;

@@ -121,7 +121,7 @@ pub(super) fn plan(input: &RootfsInput) -> Result<Mounts> {
 
 fn step(input: &RootfsInput, index: usize, mount: &Mount, mounts: &mut Mounts) -> Result<MountStep> {
     let field = |name: &str| format!("mounts[{index}].{name}");
-    let destination = clean(no_nul(&mount.destination, || field("destination"))?);
+    let destination = inside(input, clean(no_nul(&mount.destination, || field("destination"))?));
     no_nul(&mount.source, || field("source"))?;
     no_nul(&mount.kind, || field("type"))?;
     for (i, option) in mount.options.iter().enumerate() {
@@ -171,6 +171,16 @@ fn step(input: &RootfsInput, index: usize, mount: &Mount, mounts: &mut Mounts) -
         action
     };
     Ok(MountStep { index, destination, action, changes })
+}
+
+/// A destination that starts with the host's path of the root filesystem is meant to be below it: hooks and engines have
+/// written such ones, and runc takes them so.
+fn inside(input: &RootfsInput, destination: PathBuf) -> PathBuf {
+    let root = input.spec.root.as_ref().map(|root| clean(input.bundle.join(&root.path)));
+    match root.as_deref().filter(|root| *root != Path::new("/")).map(|root| destination.strip_prefix(root)) {
+        Some(Ok(below)) => Path::new("/").join(below),
+        _ => destination,
+    }
 }
 
 /// What no kind of mount can have.

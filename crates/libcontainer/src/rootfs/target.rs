@@ -63,7 +63,7 @@ pub(super) fn find_plain(root: &Root, destination: &Path) -> Result<Target> {
     result.map_err(|error| match error.errno() {
         Some(Errno::LOOP | Errno::NOTDIR) => error
             .of_kind(Kind::Invalid)
-            .cause("a symlink or a file is in its way, and it must be mounted on an ordinary directory"),
+            .cause("a symlink or a file is in its way; it must be mounted on ordinary directory, not through one"),
         _ => error,
     })
 }

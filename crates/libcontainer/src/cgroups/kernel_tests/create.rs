@@ -196,7 +196,10 @@ fn a_cgroup_in_use_or_frozen_is_refused_and_an_empty_one_is_taken() {
 
         container.cgroup.freeze().expect("freeze");
         let error = Cgroup::create(&container.plan).expect_err("frozen");
-        assert!(error.kind() == Kind::WrongState && error.to_string().contains("is frozen"), "{error}");
+        assert!(
+            error.kind() == Kind::WrongState && error.to_string().contains("container's cgroup unexpectedly frozen"),
+            "{error}"
+        );
         container.cgroup.thaw().expect("thaw");
         Cgroup::create(&container.plan).expect("left over");
     }

@@ -116,10 +116,9 @@ fn the_rest_of_the_config_is_checked_too() {
 #[test]
 fn nothing_is_hidden_or_protected_on_the_host() {
     for (field, config) in [
-        ("root.readonly", json!({"root": {"path": "r", "readonly": true}})),
         ("linux.maskedPaths", json!({"root": {"path": "r"}, "linux": {"maskedPaths": ["/x"]}})),
         ("linux.readonlyPaths", json!({"root": {"path": "r"}, "linux": {"readonlyPaths": ["/x"]}})),
-        ("", json!({"root": {"path": "r"}})),
+        ("", json!({"root": {"path": "r", "readonly": true}})),
     ] {
         let mut config = config;
         config["ociVersion"] = json!("1.3.0");
@@ -136,10 +135,32 @@ fn nothing_is_hidden_or_protected_on_the_host() {
             cgroup_dirs: &Default::default(),
         });
         match (field, result) {
-            ("", result) => assert_eq!(result.expect("a plan").pivot, Pivot::Chroot),
+            ("", result) => {
+                let plan = result.expect("a plan");
+                assert_eq!(plan.pivot, Pivot::Chroot);
+                assert!(plan.warnings.iter().any(|warning| warning.starts_with("root.readonly: ")), "{plan:?}");
+            }
             (field, result) => assert!(result.expect_err(field).to_string().contains(field)),
         }
     }
+}
+
+#[test]
+fn a_destination_given_by_its_path_on_the_host_is_inside() {
+    let at = |destination: &str| {
+        let mount = json!({"destination": destination, "source": "y", "options": ["bind"]});
+        let plan = plan_of(Path::new("/bundle"), json!({"mounts": [mount]})).expect("a plan");
+        plan.mounts.into_iter().next().expect("one").destination
+    };
+    assert_eq!(at("/bundle/rootfs/mnt/x"), Path::new("/mnt/x"));
+    assert_eq!(at("/bundle/./rootfs//mnt"), Path::new("/mnt"));
+    assert_eq!(at("/bundle/rootfs2/mnt"), Path::new("/bundle/rootfs2/mnt"));
+    let root = json!([{"destination": "/bundle/rootfs", "source": "y", "options": ["bind"]}]);
+    let error = plan_of(Path::new("/bundle"), json!({"mounts": root})).expect_err("the root").to_string();
+    assert!(error.contains("is the root itself"), "{error}");
+    let proc = json!([{"destination": "/bundle/rootfs/proc/self", "source": "y", "options": ["bind"]}]);
+    let error = plan_of(Path::new("/bundle"), json!({"mounts": proc})).expect_err("in procfs").to_string();
+    assert!(error.contains("/proc"), "{error}");
 }
 
 fn changes(options: Value) -> Vec<Change> {
