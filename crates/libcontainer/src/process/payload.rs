@@ -201,8 +201,10 @@ impl Payload {
             .of_kind(Kind::ExecNotExecutable)
             .during(Phase::Exec);
         match errno {
+            Errno::NOENT => error
+                .of_kind(Kind::ExecNotFound)
+                .cause("its interpreter or dynamic loader does not exist in the container"),
             Errno::NOEXEC => error.cause("it is neither a program of this architecture nor a script with a #! line"),
-            Errno::NOENT => error.cause("its interpreter or dynamic loader does not exist in the container"),
             _ => error,
         }
     }

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use libcontainer::container::Store;
+use libcontainer::process::sealed_exe;
 
 use crate::argv::parse_bool;
 use crate::cli::{Cli, Command, Global, given};
@@ -90,6 +91,10 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<ExitCode, Failure> {
     let Some(command) = cli.command else {
         return finish(crate::output::print(crate::cli::overview()).map(|()| 0), 1);
     };
+    if let Command::Create(_) | Command::Run(_) | Command::Exec(_) = command {
+        // Before anything is read (a process.json may come through a pipe) or logged: this process may begin anew here.
+        sealed_exe::ensure().map_err(|error| Failure { error: error.into(), status: 1 })?;
+    }
     match command {
         Command::Create(args) => finish(create::run(context, &args).context("creel create failed"), 1),
         Command::Delete(args) => finish(delete::run(context, &args), 1),
