@@ -97,6 +97,10 @@ impl Line {
         let stops_at = command.get_positionals().any(Arg::is_trailing_var_arg_set).then_some(least);
         self.command = Some(name);
         while let Some(argument) = argv.next() {
+            // A command whose flags are not known yet can still be explained.
+            if stops_at == Some(0) && matches!(argument.as_bytes(), b"-h" | b"--help") {
+                return Err(Problem::Help(None));
+            }
             if argument == "--" || stops_at == Some(self.operands.len()) {
                 self.operands.extend((argument != "--").then_some(argument));
                 self.operands.extend(argv);
@@ -328,6 +332,7 @@ mod tests {
         assert_eq!(problem(&["creel", "run", "-h"]), Problem::Help(None));
         assert_eq!(problem(&["creel", "help", "run"]), Problem::Help(Some("run".into())));
         assert_eq!(problem(&["creel", "h"]), Problem::Help(None));
+        assert_eq!(problem(&["creel", "update", "--help"]), Problem::Help(None));
         assert!(canonical(&["creel", "exec", "c1", "ls", "--help"]).ends_with(&["--help".into()]));
     }
 
