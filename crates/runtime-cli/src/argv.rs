@@ -97,6 +97,10 @@ impl Line {
         let stops_at = command.get_positionals().any(Arg::is_trailing_var_arg_set).then_some(least);
         self.command = Some(name);
         while let Some(argument) = argv.next() {
+            // A command whose flags are not known yet can still be explained.
+            if stops_at == Some(0) && matches!(argument.as_bytes(), b"-h" | b"--help") {
+                return Err(Problem::Help(None));
+            }
             if argument == "--" || stops_at == Some(self.operands.len()) {
                 self.operands.extend((argument != "--").then_some(argument));
                 self.operands.extend(argv);
@@ -216,4 +220,128 @@ fn joined(name: &str, value: &OsStr) -> OsString {
     let mut bytes = format!("--{name}=").into_bytes();
     bytes.extend_from_slice(value.as_bytes());
     OsString::from_vec(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn strings(argv: &[&str]) -> Vec<OsString> {
+        argv.iter().map(OsString::from).collect()
+    }
+
+    /// What clap is given for a command line.
+    fn canonical(argv: &[&str]) -> Vec<String> {
+        let (line, outcome) = read(&Cli::command(), strings(argv));
+        assert_eq!(outcome, Ok(()), "{argv:?}");
+        line.to_argv().into_iter().map(|argument| argument.into_string().expect("text")).collect()
+    }
+
+    fn problem(argv: &[&str]) -> Problem {
+        read(&Cli::command(), strings(argv)).1.expect_err("a problem")
+    }
+
+    #[test]
+    fn one_dash_or_two_and_values_after_either() {
+        let expected = ["creel", "--root=/r", "list", "--format=json", "--"];
+        for argv in [
+            ["creel", "--root", "/r", "list", "--format", "json"],
+            ["creel", "-root", "/r", "list", "-format", "json"],
+            ["creel", "--root", "/r", "list", "-f", "json"],
+            ["creel", "--root", "/r", "list", "--f", "json"],
+        ] {
+            assert_eq!(canonical(&argv), expected);
+        }
+        assert_eq!(canonical(&["creel", "-root=/r", "list", "-f=json"]), expected);
+        assert_eq!(canonical(&["creel", "list", "-f", "json", "-root=/r"]), expected);
+        assert_eq!(canonical(&["creel", "--root", "--debug", "list"]), ["creel", "--root=--debug", "list", "--"]);
+        assert_eq!(canonical(&["creel", "--log=", "list"]), ["creel", "--log=", "list", "--"]);
+    }
+
+    #[test]
+    fn switches_take_values_and_the_last_one_counts() {
+        assert_eq!(canonical(&["creel", "--debug=true", "list", "-q"]), ["creel", "--debug", "list", "--quiet", "--"]);
+        assert_eq!(canonical(&["creel", "--debug", "-debug=0", "list"]), ["creel", "list", "--"]);
+        assert_eq!(
+            canonical(&["creel", "exec", "--no-new-privs=f", "--no-new-privs", "c1", "id"]),
+            ["creel", "exec", "--no-new-privs=false", "--no-new-privs=true", "--", "c1", "id"]
+        );
+        assert_eq!(
+            problem(&["creel", "--debug=foo", "list"]),
+            Problem::Flag("invalid value \"foo\" for flag -debug: parse error".into())
+        );
+    }
+
+    #[test]
+    fn exec_and_ps_leave_the_rest_alone() {
+        assert_eq!(
+            canonical(&["creel", "exec", "-e", "A=b", "c1", "sh", "-c", "ls --help -- x", "--", "-t"]),
+            ["creel", "exec", "--env=A=b", "--", "c1", "sh", "-c", "ls --help -- x", "--", "-t"]
+        );
+        assert_eq!(canonical(&["creel", "exec", "c1", "--", "ls", "--"]), ["creel", "exec", "--", "c1", "ls", "--"]);
+        assert_eq!(canonical(&["creel", "ps", "c1", "-f"]), ["creel", "ps", "--", "c1", "-f"]);
+    }
+
+    #[test]
+    fn elsewhere_flags_may_follow_operands() {
+        assert_eq!(canonical(&["creel", "run", "c1", "-d"]), ["creel", "run", "--detach", "--", "c1"]);
+        assert_eq!(canonical(&["creel", "kill", "c1", "--all", "-9"]), ["creel", "kill", "--all", "--", "c1", "-9"]);
+        assert_eq!(canonical(&["creel", "run", "--", "-d"]), ["creel", "run", "--", "-d"]);
+        assert_eq!(canonical(&["creel", "state", ""]), ["creel", "state", "--", ""]);
+    }
+
+    #[test]
+    fn a_commands_own_flag_hides_the_global_one() {
+        assert_eq!(
+            canonical(&["creel", "--rootless", "true", "spec", "--rootless"]),
+            ["creel", "--rootless=true", "spec", "--rootless", "--"]
+        );
+        assert_eq!(
+            canonical(&["creel", "run", "--rootless", "auto", "c1"]),
+            ["creel", "--rootless=auto", "run", "--", "c1"]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_as_runc_says_it() {
+        let flag = |text: &str| Problem::Flag(text.into());
+        assert_eq!(problem(&["creel", "--nope"]), flag("flag provided but not defined: -nope"));
+        assert_eq!(problem(&["creel", "run", "-nope=1", "c1"]), flag("flag provided but not defined: -nope"));
+        assert_eq!(problem(&["creel", "exec", "-dt", "c1"]), flag("flag provided but not defined: -dt"));
+        assert_eq!(problem(&["creel", "list", "-v"]), flag("flag provided but not defined: -v"));
+        assert_eq!(problem(&["creel", "exec", "--cap"]), flag("flag needs an argument: --cap"));
+        assert_eq!(problem(&["creel", "foo"]), Problem::UnknownCommand("foo".into()));
+        for (argv, demand) in [
+            (&["creel", "state"][..], "\"state\" requires exactly 1"),
+            (&["creel", "list", "x"], "\"list\" requires exactly 0"),
+            (&["creel", "run", "x", "y"], "\"run\" requires exactly 1"),
+            (&["creel", "exec"], "\"exec\" requires a minimum of 1"),
+            (&["creel", "kill"], "\"kill\" requires a minimum of 1"),
+            (&["creel", "kill", "a", "b", "c"], "\"kill\" requires a maximum of 2"),
+        ] {
+            assert_eq!(problem(argv), Problem::Count(format!("creel: {demand} argument(s)")));
+        }
+    }
+
+    #[test]
+    fn help_is_asked_for_in_four_ways() {
+        assert_eq!(problem(&["creel", "--help"]), Problem::Help(None));
+        assert_eq!(problem(&["creel", "run", "-h"]), Problem::Help(None));
+        assert_eq!(problem(&["creel", "help", "run"]), Problem::Help(Some("run".into())));
+        assert_eq!(problem(&["creel", "h"]), Problem::Help(None));
+        assert_eq!(problem(&["creel", "update", "--help"]), Problem::Help(None));
+        assert!(canonical(&["creel", "exec", "c1", "ls", "--help"]).ends_with(&["--help".into()]));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_reach_the_program() {
+        let path = OsString::from_vec(b"/tmp/\xff".to_vec());
+        let argv = vec!["creel".into(), "run".into(), "-b".into(), path, "c1".into()];
+        let (line, outcome) = read(&Cli::command(), argv);
+        assert_eq!(outcome, Ok(()));
+        assert_eq!(line.to_argv()[2].as_bytes(), b"--bundle=/tmp/\xff");
+    }
 }

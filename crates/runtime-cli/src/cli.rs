@@ -10,6 +10,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::argv::{self, Line};
 use crate::logging::LogOptions;
 
+#[cfg(test)]
+mod engine_tests;
+
 /// creel is an OCI runtime: it creates and runs containers from bundles.
 ///
 /// A bundle is a directory with a config.json and a root filesystem. `creel spec` writes a config.json to start from;
@@ -197,7 +200,7 @@ pub struct Exec {
     /// The process's AppArmor profile
     #[arg(long, value_name = "profile")]
     pub apparmor: Option<String>,
-    /// Whether the process is kept from gaining privileges
+    /// Keep the process from gaining privileges (no_new_privs); `=false` lets it
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "bool")]
     pub no_new_privs: Option<bool>,
     /// Add a capability to the bounding, effective and permitted sets; may be repeated
@@ -374,7 +377,7 @@ fn help(definition: &mut clap::Command, name: Option<&str>) -> String {
         None => None,
     };
     match command {
-        Some(command) => command.render_long_help().to_string(),
+        Some(command) => command.render_help().to_string(),
         None => definition.render_long_help().to_string(),
     }
 }
