@@ -228,3 +228,6 @@ fn refuse_unsupported(process: &Process, linux: &Linux) -> Result<()> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

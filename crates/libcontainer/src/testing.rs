@@ -1,6 +1,10 @@
 //! Helpers for tests on the real kernel: each body runs in a thread of its own, so that the mount namespace, the
 //! seccomp filter or the capabilities that it changes end with it.
 
+use std::path::Path;
+
+use serde::Serialize;
+
 use crate::sys::namespace::unshare;
 
 /// Whether this process may make namespaces and mounts; says so if not, since a skipped test must be seen.
@@ -27,4 +31,14 @@ pub(crate) fn in_private_mounts(body: impl FnOnce() + Send + 'static) {
         rustix::mount::mount_change("/", private).expect("make / private");
         body();
     });
+}
+
+/// Compares a plan with the golden file at `path`, which `CREEL_UPDATE_GOLDEN=1` writes anew.
+pub(crate) fn assert_golden(path: &Path, plan: &impl Serialize) {
+    let text = serde_json::to_string_pretty(plan).expect("serialise") + "\n";
+    if std::env::var_os("CREEL_UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, &text).expect("write");
+    }
+    let wanted = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(text == wanted, "{} differs; the plan is now\n{text}", path.display());
 }

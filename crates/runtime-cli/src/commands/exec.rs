@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow};
 use libcontainer::container::{self, ExecOptions};
 
-use super::{Context, check_id, exec_process};
+use super::{Context, check_id, exec_process, warn};
 use crate::cli::{self, given};
 use crate::foreground::Foreground;
 use crate::logging::plain;
@@ -34,6 +34,9 @@ pub fn run(context: Context<'_>, args: &cli::Exec) -> Result<u8> {
     let launched = container::exec(&store, &args.id, &options)?;
     match foreground {
         Some(foreground) => foreground.attend(launched, context.log),
-        None => Ok(0),
+        None => {
+            warn(context.log, &launched.warnings);
+            Ok(0)
+        }
     }
 }

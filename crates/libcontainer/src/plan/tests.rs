@@ -1,0 +1,115 @@
+//! Whole plans: tests/golden/plan has each `<name>.json` (a config.json) with its `<name>.plan.json`, for a host of fixed
+//! facts. `CREEL_UPDATE_GOLDEN=1 cargo test -p libcontainer --lib plan` writes the plans anew; read the difference.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::{Plan, Request, plan, plan_exec};
+use crate::error::{Kind, Result};
+use crate::host::{CgroupFacts, Hierarchy, HostFacts, ProcessFacts};
+use crate::spec::Spec;
+
+fn facts() -> HostFacts {
+    let controllers = ["cpu", "cpuset", "io", "memory", "pids"].map(str::to_owned).to_vec();
+    let v2 = Hierarchy { controllers, mountpoint: "/sys/fs/cgroup".into(), own: "/user.slice".into() };
+    HostFacts {
+        process: ProcessFacts { last_capability: 40, apparmor: false, selinux: false },
+        cgroups: CgroupFacts { v1: Vec::new(), v2: Some(v2) },
+    }
+}
+
+fn request() -> Request {
+    Request { id: "c1".to_owned(), bundle: "/bundle".into(), ..Request::default() }
+}
+
+fn spec(config: &[u8]) -> Spec {
+    Spec::parse(config, Path::new("config.json")).expect("a spec")
+}
+
+#[test]
+fn golden_plans() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/plan");
+    let files = std::fs::read_dir(&dir).expect("tests/golden/plan").flatten().map(|entry| entry.path());
+    let inputs: Vec<PathBuf> = files.filter(|path| !path.to_string_lossy().ends_with(".plan.json")).collect();
+    assert!(inputs.len() >= 3, "the inputs are there");
+    for path in inputs {
+        let plan = plan(&spec(&std::fs::read(&path).expect("read")), &request(), &facts()).expect("a plan");
+        crate::testing::assert_golden(&path.with_extension("plan.json"), &plan);
+    }
+}
+
+/// The smallest config, changed by `change`.
+fn planned(change: impl FnOnce(&mut Value)) -> Result<Plan> {
+    let mut config = json!({
+        "ociVersion": "1.3.0",
+        "root": {"path": "rootfs"},
+        "process": {"args": ["sh"], "cwd": "/", "user": {"uid": 0, "gid": 0}},
+        "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]}
+    });
+    change(&mut config);
+    plan(&spec(config.to_string().as_bytes()), &request(), &facts())
+}
+
+#[test]
+fn what_cannot_be_planned_is_refused_by_field() {
+    type Case = (&'static str, Value, Kind, &'static str);
+    let cases: [Case; 12] = [
+        ("/process", Value::Null, Kind::Invalid, "process: it is missing"),
+        ("/process/args", json!([]), Kind::Invalid, "process.args: it must name an executable"),
+        ("/process/args", json!(["a", "b\u{0}"]), Kind::Invalid, "process.args[1]: it contains a NUL character"),
+        ("/process/cwd", json!("tmp"), Kind::Invalid, "process.cwd: \"tmp\" is not an absolute path"),
+        ("/process/env", json!(["A=1", "B"]), Kind::Invalid, "process.env[1]: \"B\" is not NAME=value"),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_IDLE"}),
+            Kind::Unsupported,
+            "process.scheduler is not supported",
+        ),
+        ("/process/apparmorProfile", json!("p"), Kind::Unsupported, "AppArmor is not active on this host"),
+        ("/hostname", json!("h"), Kind::Invalid, "hostname: it cannot be set without a uts namespace"),
+        ("/linux/uidMappings", json!([{"containerID": 0, "hostID": 1, "size": 1}]), Kind::Invalid, "linux.uidMappings"),
+        (
+            "/linux/timeOffsets",
+            json!({"boottime": {"secs": 1}}),
+            Kind::Unsupported,
+            "linux.timeOffsets is not supported",
+        ),
+        ("/linux/namespaces", json!([{"type": "new"}]), Kind::Invalid, "linux.namespaces[0].type: \"new\""),
+        ("/root", Value::Null, Kind::Invalid, "root: is missing"),
+    ];
+    for (pointer, value, kind, text) in cases {
+        let error = planned(|config| {
+            let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
+            config.pointer_mut(parent).expect("the parent")[name] = value;
+        })
+        .expect_err(text);
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(
+            error.to_string().starts_with("planning the container: ") && error.to_string().contains(text),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn of_a_variable_that_is_given_twice_the_last_counts() {
+    let plan = planned(|config| config["process"]["env"] = json!(["A=1", "B=2", "A=3"])).expect("a plan");
+    assert_eq!(plan.process.env, ["B=2", "A=3"]);
+}
+
+#[test]
+fn a_joining_process_shares_the_containers_score_keyring_and_filter() {
+    let config = json!({
+        "ociVersion": "1.3.0",
+        "process": {"args": ["sh"], "cwd": "/", "user": {"uid": 0, "gid": 0}, "oomScoreAdj": 77},
+        "linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}
+    });
+    let spec = spec(config.to_string().as_bytes());
+    let process = serde_json::from_value(json!({"args": ["id"], "cwd": "/", "terminal": true})).expect("a process");
+    let plan = plan_exec(&process, &spec, &request(), &facts().process).expect("a plan");
+    assert_eq!(plan.attributes.oom_score_adj, Some(77));
+    assert_eq!(plan.keyring.as_deref(), Some("_ses.c1"));
+    assert!(plan.seccomp.is_some());
+    assert!(plan.terminal.is_some_and(|terminal| !terminal.console), "/dev/console is init's");
+}
