@@ -146,6 +146,10 @@ fn plan_process(
     facts: &ProcessFacts,
     init: bool,
 ) -> Result<ProcessPlan> {
+    if facts.euid != 0 {
+        return Err(Error::unsupported("containers without root are not supported by this version of creel")
+            .remedy("run it as root"));
+    }
     if process.args.first().is_none_or(String::is_empty) {
         return Err(Error::invalid("process.args", "it must name an executable"));
     }

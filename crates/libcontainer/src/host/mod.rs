@@ -25,6 +25,8 @@ pub struct HostFacts {
 /// What bears on a single process: all that `exec` needs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessFacts {
+    /// The runtime's effective user id.
+    pub euid: u32,
     /// The highest capability number that this kernel knows (`/proc/sys/kernel/cap_last_cap`).
     pub last_capability: u32,
     /// Whether the AppArmor security module is active.
@@ -50,6 +52,7 @@ impl ProcessFacts {
     /// If /proc is not what proc(5) says.
     pub fn gather() -> Result<ProcessFacts> {
         Ok(ProcessFacts {
+            euid: rustix::process::geteuid().as_raw(),
             last_capability: last_capability()?,
             apparmor: read_file("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
             selinux: rustix::fs::access(c"/sys/fs/selinux/enforce", rustix::fs::Access::EXISTS).is_ok(),
