@@ -10,6 +10,7 @@ use super::channel::{Channel, Message, garbled};
 use super::wait::{self, Ended};
 use crate::cgroups::Membership;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
+use crate::rootfs::HostTree;
 use crate::seccomp::{self, Filter, SeccompPlan};
 use crate::sys::clone::{CloneArgs, Cloned, SingleThreaded, clone3, exit_now};
 
@@ -111,19 +112,29 @@ impl Launching {
     /// Leads the child up to the point where all is set up but the filter: `on_rootfs` runs when its mounts are made.
     /// Gives the terminal's master, if it has one.
     pub(crate) fn until_ready(&mut self, on_rootfs: impl FnOnce() -> Result<()>) -> Result<Option<OwnedFd>> {
-        match self.channel.receive()? {
-            Some((Message::RootfsReady, _)) => {
-                on_rootfs()?;
-                self.channel.send(&Message::HooksDone, None)?;
+        let mut on_rootfs = Some(on_rootfs);
+        loop {
+            match (self.channel.receive()?, on_rootfs.take()) {
+                (Some((Message::Source(tree), _)), Some(later)) => {
+                    self.hand_in(&tree)?;
+                    on_rootfs = Some(later);
+                }
+                (Some((Message::RootfsReady, _)), Some(on_rootfs)) => {
+                    on_rootfs()?;
+                    self.channel.send(&Message::HooksDone, None)?;
+                }
+                (Some((Message::Ready, console)), _) => return Ok(console),
+                (Some(_), _) => return Err(garbled()),
+                (None, _) => return Err(self.explain_death()),
             }
-            Some((Message::Ready, console)) => return Ok(console),
-            Some(_) => return Err(garbled()),
-            None => return Err(self.explain_death()),
         }
-        match self.channel.receive()? {
-            Some((Message::Ready, console)) => Ok(console),
-            Some(_) => Err(garbled()),
-            None => Err(self.explain_death()),
+    }
+
+    /// Gives the child a tree that it may not reach itself, or the reason why it cannot have it.
+    fn hand_in(&self, tree: &HostTree) -> Result<()> {
+        match tree.open_for_container() {
+            Ok(opened) => self.channel.send(&Message::Tree, Some(opened.as_fd())),
+            Err(error) => self.channel.send(&Message::Failed(error), None),
         }
     }
 
@@ -202,6 +213,15 @@ pub(crate) fn await_hooks(channel: &Channel) -> Result<()> {
     channel.send(&Message::RootfsReady, None)?;
     match channel.receive()? {
         Some((Message::HooksDone, _)) => Ok(()),
+        _ => Err(garbled()),
+    }
+}
+
+/// The child's side of [`Message::Source`].
+pub(crate) fn ask_for(channel: &Channel, tree: &HostTree) -> Result<OwnedFd> {
+    channel.send(&Message::Source(tree.clone()), None)?;
+    match channel.receive()? {
+        Some((Message::Tree, Some(descriptor))) => Ok(descriptor),
         _ => Err(garbled()),
     }
 }
