@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::channel::Channel;
 use super::gate::Gate;
-use super::payload::{self, Payload};
 use super::launch::{self, report};
+use super::payload::{self, Payload};
 use super::stage;
 use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::hooks::{self, HookState};
@@ -52,7 +52,10 @@ impl Init<'_> {
         self.enter_namespaces(channel)?;
         self.set_names()?;
         let proc_sys = sysctl::open_host_proc_sys()?;
-        let root = rootfs::prepare(&plan.rootfs).during(Phase::Rootfs)?;
+        let ask = |tree: &rootfs::HostTree| launch::ask_for(channel, tree);
+        // A mount namespace that is joined has mounts of its own, which the parent does not see.
+        let outside = plan.userns.is_some() && plan.namespaces.makes(Kind::Mount);
+        let root = rootfs::prepare_with(&plan.rootfs, outside.then_some(&ask)).during(Phase::Rootfs)?;
         if plan.hooks.has_runtime_hooks() {
             launch::await_hooks(channel)?;
         }
@@ -85,9 +88,9 @@ impl Init<'_> {
             launch::await_proceed(channel)?;
             userns::become_root()?;
         }
-        if !plan.join.is_empty() {
-            payload::hide()?;
-        }
+        // Until the payload is executed this process holds descriptors of the host's, which nobody may take out of its
+        // /proc/PID/fd: neither an exec into this container, nor others that share its PID namespace (CVE-2016-9962).
+        payload::hide()?;
         namespaces::join_all_but(self.namespaces, Kind::Pid)?;
         namespaces::unshare(plan)?;
         if plan.makes(Kind::Network) {
