@@ -14,7 +14,7 @@ use crate::host::HostProc;
 use crate::namespaces::{self, Kind, OpenNamespace};
 use crate::plan::Plan;
 use crate::sys::clone::{SingleThreaded, exit_now};
-use crate::{rootfs, sysctl, terminal, userns};
+use crate::{rootfs, sys, sysctl, terminal, userns};
 
 /// Everything that init inherits from its parent: the plan, and what was opened on the host.
 pub(crate) struct Init<'a> {
@@ -47,6 +47,10 @@ impl Init<'_> {
         let plan = self.plan;
         if plan.namespaces.needs_stage() {
             self.pass_stage(channel, alone)?;
+        }
+        if self.gate.is_some() {
+            // A created container can be ended by an ordinary signal, as runc's can.
+            sys::signal::end_by(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]);
         }
         rustix::process::setsid().sys("setsid", "the container's process").during(Phase::Attributes)?;
         self.enter_namespaces(channel)?;
