@@ -3,6 +3,7 @@
 //! Pure: the same spec, request and host facts give the same plan, which can be printed, compared and kept as a golden
 //! file. What acts on the kernel carries it out and decides nothing.
 
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -36,7 +37,7 @@ pub struct Request {
     /// `cgroupsPath` is for systemd.
     pub systemd_cgroup: bool,
     /// How many descriptors from 3 on the payload inherits.
-    pub passed_fds: u32,
+    pub passed_fds: RawFd,
 }
 
 /// All that is done to make a container.
@@ -76,7 +77,7 @@ pub struct ProcessPlan {
     /// The name of a session keyring to join.
     pub keyring: Option<String>,
     /// How many descriptors from 3 on the payload inherits.
-    pub passed_fds: u32,
+    pub passed_fds: RawFd,
 }
 
 /// Plans a container.

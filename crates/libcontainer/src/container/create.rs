@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use rustix::process::Pid;
 use serde_json::value::RawValue;
 
 use super::sockets::Sockets;
@@ -136,29 +137,41 @@ impl Making {
     ) -> Result<Launched> {
         let pid = launching.pid();
         if let Some(userns) = &plan.userns {
-            userns::write_maps(userns, pid.as_raw_pid(), proc)?;
+            userns::write_maps(userns, pid.as_raw_pid(), proc).map_err(|error| launching.prefer_childs(error))?;
             launching.proceed()?;
+        }
+        if plan.hooks.run_during_create() {
+            // Hooks take their time, and may hang: until they are done `kill` and `delete --force` must find init.
+            self.save_init(pid)?;
         }
         // The child makes its mounts meanwhile.
         let filter = compile(plan.process.seccomp.as_ref())?;
         let console = launching.until_ready(|| self.run_hooks(plan, pid.as_raw_pid()))?;
         attributes::limit(&plan.process.attributes, pid, proc)?;
         let console = sockets.hand_over_console(console)?.filter(|_| options.attach_console);
-        self.state.init = Some(state::identify(pid)?);
-        self.entry.save(&self.state)?;
+        self.save_init(pid)?;
         if let Some(path) = &options.pid_file {
             super::pid_file::write(path, pid.as_raw_pid())?;
             self.pid_file = Some(path.clone());
         }
         let notify = if self.starts { NotifyRelay::bind(&self.entry, pid)? } else { None };
+        launching.pidfd().map_or(Ok(()), |pidfd| sockets.hand_over_pidfd(pidfd))?;
         let (pid, pidfd) = launching.finish(filter, !self.starts)?;
         let launched = Launched { pid, pidfd, console, notify, warnings: plan.warnings.clone() };
-        sockets.hand_over_pidfd(&launched.pidfd)?;
         if self.starts {
             super::start::run_poststart(&self.state)?;
         }
         self.done = true;
         Ok(launched)
+    }
+
+    fn save_init(&mut self, pid: Pid) -> Result<()> {
+        let init = Some(state::identify(pid)?);
+        if self.state.init != init {
+            self.state.init = init;
+            self.entry.save(&self.state)?;
+        }
+        Ok(())
     }
 
     /// The hooks of the runtime's own namespaces, once the mounts are made (config.md "Prestart", "CreateRuntime").

@@ -1,7 +1,6 @@
 //! `delete`: idempotent, and able to go on where a killed command stopped.
 
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -13,15 +12,16 @@ use super::teardown::{self, Whose};
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 use crate::process::wait;
 
-/// How long init may take to die of SIGKILL before it is given up.
-const DEATH_LIMIT: Duration = Duration::from_secs(10);
-
 /// Deletes a stopped or created container; with `force`, whatever its state, and a missing one is no error. Gives
 /// warnings for the log.
 ///
 /// # Errors
 /// [`Kind::WrongState`] if it runs; an error that names a process which does not die. A retry goes on from there.
 pub fn delete(store: &Store, id: &str, force: bool) -> Result<Vec<String>> {
+    if force {
+        // Before the lock is waited for: its holder may be a create whose hooks hang.
+        kill_at_once(store, id);
+    }
     let entry = match store.open_locked(id) {
         Err(error) if force && error.kind() == Kind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -51,6 +51,14 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<Vec<String>> {
     teardown::destroy(&entry, &state, cgroup)
 }
 
+/// Kills init, if the container has one; whatever fails is found again under the lock.
+fn kill_at_once(store: &Store, id: &str) {
+    let state = store.open(id).and_then(|entry| entry.load());
+    if let Ok(Some(init)) = state.and_then(|state| state.map_or(Ok(None), |state| state.open_init())) {
+        let _ = rustix::process::pidfd_send_signal(&init, Signal::KILL);
+    }
+}
+
 /// Kills init, and with it all of its PID namespace, and waits until it is gone.
 fn end_init(state: &State) -> Result<()> {
     let Some(init) = state.open_init()? else { return Ok(()) };
@@ -60,7 +68,7 @@ fn end_init(state: &State) -> Result<()> {
     if state.cgroup.is_frozen().unwrap_or(false) {
         state.cgroup.thaw().during(Phase::Delete)?;
     }
-    if wait::wait_for_end(init.as_fd(), DEATH_LIMIT)? {
+    if wait::wait_for_end(init.as_fd(), wait::DEATH_LIMIT)? {
         return Ok(());
     }
     let pid = state.init.map_or(0, |init| init.pid);

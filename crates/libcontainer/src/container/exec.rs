@@ -1,7 +1,5 @@
 //! `exec`: another process in a container.
 
-use std::os::fd::AsFd;
-
 use super::report::Status;
 use super::sockets::Sockets;
 use super::{ExecOptions, Launched, Store, passed, pid_file, require_state};
@@ -51,13 +49,14 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Launched> 
     let console = launching.until_ready(|| Ok(()))?;
     attributes::limit(&plan.attributes, launching.pid(), &proc)?;
     let console = sockets.hand_over_console(console)?.filter(|_| options.attach_console);
+    launching.pidfd().map_or(Ok(()), |pidfd| sockets.hand_over_pidfd(pidfd))?;
     let (pid, pidfd) = launching.finish(filter, false)?;
-    let launched = Launched { pid, pidfd, console, notify: None, warnings: plan.capabilities.warnings.clone() };
-    let told = options.pid_file.as_ref().map_or(Ok(()), |path| pid_file::write(path, pid.as_raw_pid()));
-    told.and_then(|()| sockets.hand_over_pidfd(&launched.pidfd)).inspect_err(|_| {
-        let _ = rustix::process::pidfd_send_signal(launched.pidfd.as_fd(), rustix::process::Signal::KILL);
-    })?;
-    Ok(launched)
+    if let Some(path) = &options.pid_file {
+        pid_file::write(path, pid.as_raw_pid()).inspect_err(|_| {
+            let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+        })?;
+    }
+    Ok(Launched { pid, pidfd, console, notify: None, warnings: plan.capabilities.warnings.clone() })
 }
 
 fn refuse(why: &str) -> Error {

@@ -1,11 +1,15 @@
 //! Descriptors that the caller passes on to the payload: those of systemd's socket activation (`LISTEN_FDS`,
 //! sd_listen_fds(3)), then those of `--preserve-fds`.
 
+use std::os::fd::RawFd;
+
 use crate::error::{Error, Phase, Result};
 use crate::spec::Spec;
 
 /// The first descriptor after stdio.
-const FIRST: i32 = 3;
+const FIRST: RawFd = 3;
+/// More than any process can have open (fs.nr_open).
+const MOST: u32 = 1 << 20;
 
 /// How many descriptors the caller's manager passed to this process.
 fn listening() -> u32 {
@@ -19,9 +23,13 @@ fn listening() -> u32 {
 /// # Errors
 /// If one of them is not open, or is the runtime's own (those are close-on-exec, the caller's are not): what takes its
 /// place could be anything.
-pub(crate) fn count(preserve: u32) -> Result<u32> {
-    let total = listening() + preserve;
-    for number in FIRST..FIRST + total as i32 {
+pub(crate) fn count(preserve: u32) -> Result<RawFd> {
+    let total = listening().checked_add(preserve).filter(|total| *total <= MOST);
+    let total = total.and_then(|total| RawFd::try_from(total).ok()).ok_or_else(|| {
+        Error::invalid("--preserve-fds", format!("with LISTEN_FDS it asks for more than {MOST} descriptors"))
+            .during(Phase::Launch)
+    })?;
+    for number in FIRST..FIRST + total {
         if !crate::sys::fd::is_inherited(number) {
             return Err(Error::invalid("--preserve-fds", format!("descriptor {number} is not open"))
                 .remedy("pass as many open descriptors, from 3 on, as the flag says")

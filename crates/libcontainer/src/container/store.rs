@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -17,6 +18,10 @@ use crate::host::read_all;
 
 const STATE: &str = "state.json";
 const NEW_STATE: &str = "state.json.new";
+/// How long a command waits for another one of the same container.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How often it looks.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// A directory that holds one sub-directory per container.
 #[derive(Clone, Debug)]
@@ -145,12 +150,22 @@ impl Entry {
         &self.path
     }
 
-    /// Waits for the container's lock; it ends with this process, so a killed command leaves none.
+    /// Waits for the container's lock; it ends with this process, so a killed command leaves none. It does not wait for
+    /// ever: what holds it may be a command whose hook hangs, or that waits for this one.
     fn lock(&mut self) -> Result<()> {
         let lock = open_directory(&self.path)?;
-        while let Err(errno) = rustix::fs::flock(&lock, FlockOperation::LockExclusive) {
-            if errno != Errno::INTR {
-                return Err(Error::system("flock", self.path.display(), errno));
+        let deadline = Instant::now() + LONGEST_WAIT;
+        loop {
+            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+                Err(Errno::WOULDBLOCK) => {
+                    return Err(Error::new(Kind::WrongState, "another command is at work on this container")
+                        .cause("it, or a hook that it runs, does not finish")
+                        .remedy("wait for it, or end it, and try again"));
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(Error::system("flock", self.path.display(), errno)),
             }
         }
         self.lock = Some(lock);

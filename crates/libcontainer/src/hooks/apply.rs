@@ -23,7 +23,7 @@ use crate::sys::spawn::{Program, spawn};
 /// `cwd` is where they start, `None` the caller's own directory. runc's are: the bundle for those in the runtime's
 /// namespaces, the root file system for createContainer, the process's cwd for startContainer.
 ///
-/// The caller's SIGCHLD must not be ignored: the kernel would collect the exit status in its place.
+/// SIGCHLD gets its default action: were it ignored, the kernel would collect the exit status in our place.
 ///
 /// # Errors
 /// If a hook cannot be executed, exits with another status than 0, is killed by a signal or exceeds its timeout; the
@@ -40,6 +40,7 @@ pub fn run_all(hooks: &[HookPlan], state_json: &[u8], kind: &str, cwd: Option<&P
 }
 
 fn run_numbered(hook: &HookPlan, index: usize, state: &[u8], kind: &str, cwd: Option<&Path>) -> Result<()> {
+    crate::sys::signal::reset(libc::SIGCHLD);
     run_one(hook, state, cwd)
         .map_err(|error| error.within(format!("error running {kind} hook #{index}")).during(Phase::Hooks))
 }

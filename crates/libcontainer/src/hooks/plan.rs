@@ -57,6 +57,11 @@ impl HooksPlan {
         !self.prestart.is_empty() || !self.create_runtime.is_empty()
     }
 
+    /// Whether there is one to run before a container is created, wherever.
+    pub fn run_during_create(&self) -> bool {
+        self.has_runtime_hooks() || !self.create_container.is_empty()
+    }
+
     /// Gives `env` (the runtime's own, which runc lets them inherit) to the hooks that have none and run while the
     /// container is made.
     pub fn set_runtime_env(&mut self, env: &[String]) {

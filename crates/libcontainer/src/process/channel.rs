@@ -6,6 +6,8 @@
 //!     │ ◀──── Cloned(pid) + pidfd ─────│──── clone3 ────────────▶│
 //!     │                              exit                       │
 //!     │ ───────────────────────────── Proceed ─────────────────▶│  after Cloned, and when a user namespace is mapped
+//!     │ ◀──────────────────────────── Source(tree) ─────────────│  any number: what a user namespace's root may not
+//!     │ ───────────────────────────── Tree + descriptor ───────▶│  reach, is cloned by the parent
 //!     │ ◀──────────────────────────── RootfsReady ──────────────│  only if there are hooks to run outside
 //!     │ ───────────────────────────── HooksDone ───────────────▶│
 //!     │ ◀──────────────────────────── Ready [+ console] ────────│
@@ -17,9 +19,11 @@
 //! The child inherits the plan and the descriptors with its copy of the parent's memory, so nothing of them is sent.
 //! End of file towards the child means that the parent has died: the child exits, whatever it was doing.
 
+use std::ffi::OsStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -28,6 +32,7 @@ use rustix::net::{
 };
 
 use crate::error::{Error, Kind, Result, SysContext};
+use crate::rootfs::HostTree;
 
 /// More than the longest message: a seccomp filter has at most 4,096 instructions of 8 bytes, an error is a few KiB.
 const LARGEST: usize = 64 * 1024;
@@ -39,6 +44,10 @@ pub(crate) enum Message {
     Cloned(i32),
     /// Parent to child: it is known who it is, or the ids of its user namespace are mapped.
     Proceed,
+    /// Child to parent: a bind mount's source that it may not reach.
+    Source(HostTree),
+    /// Parent to child: the source, as a detached mount that comes along.
+    Tree,
     /// Child to parent: the mounts are made, the root is not changed yet.
     RootfsReady,
     /// Parent to child: hooks outside the container have run.
@@ -47,7 +56,7 @@ pub(crate) enum Message {
     Ready,
     /// Parent to child: state is saved, go on; the compiled seccomp filter, empty for none.
     Run(Vec<u8>),
-    /// Child to parent: it could not be done.
+    /// It could not be done: the child's end, or the parent's answer to [`Message::Source`].
     Failed(Error),
 }
 
@@ -87,9 +96,9 @@ impl Channel {
         let received = loop {
             let parts = &mut [IoSliceMut::new(&mut bytes)];
             match rustix::net::recvmsg(self.0.as_fd(), parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
-                Err(Errno::INTR) => continue,
-                // The other end was closed with something unread in it.
-                Err(Errno::CONNRESET) => return Ok(None),
+                // The second is told once if the other end was closed with something unread in it, before what that
+                // end has said itself.
+                Err(Errno::INTR | Errno::CONNRESET) => continue,
                 other => break other.sys("recvmsg", "the channel")?.bytes,
             }
         };
@@ -117,6 +126,8 @@ fn encode(message: &Message) -> Result<(u8, Vec<u8>)> {
     Ok(match message {
         Message::Cloned(pid) => (b'c', pid.to_ne_bytes().to_vec()),
         Message::Proceed => (b'p', vec![]),
+        Message::Source(tree) => (b's', encode_tree(tree)),
+        Message::Tree => (b't', vec![]),
         Message::RootfsReady => (b'm', vec![]),
         Message::HooksDone => (b'h', vec![]),
         Message::Ready => (b'r', vec![]),
@@ -129,6 +140,8 @@ fn decode(tag: u8, payload: &[u8]) -> Result<Message> {
     Ok(match tag {
         b'c' => Message::Cloned(payload.try_into().map(i32::from_ne_bytes).map_err(|_| garbled())?),
         b'p' => Message::Proceed,
+        b's' => Message::Source(decode_tree(payload).ok_or_else(garbled)?),
+        b't' => Message::Tree,
         b'm' => Message::RootfsReady,
         b'h' => Message::HooksDone,
         b'r' => Message::Ready,
@@ -136,6 +149,17 @@ fn decode(tag: u8, payload: &[u8]) -> Result<Message> {
         b'e' => Message::Failed(serde_json::from_slice(payload).map_err(|_| garbled())?),
         _ => return Err(garbled()),
     })
+}
+
+/// Two flags and the path.
+fn encode_tree(tree: &HostTree) -> Vec<u8> {
+    [&[u8::from(tree.recursive), u8::from(tree.nofollow)], tree.path.as_os_str().as_bytes()].concat()
+}
+
+fn decode_tree(payload: &[u8]) -> Option<HostTree> {
+    let (flags, path) = payload.split_first_chunk::<2>()?;
+    let [recursive, nofollow] = flags.map(|flag| flag != 0);
+    Some(HostTree { path: OsStr::from_bytes(path).into(), recursive, nofollow })
 }
 
 /// The other end did not follow the protocol.
@@ -163,6 +187,20 @@ mod tests {
     }
 
     #[test]
+    fn a_source_arrives_as_it_was_asked_for() {
+        let (parent, child) = Channel::pair().expect("pair");
+        let path = std::path::Path::new(OsStr::from_bytes(b"/with \xff\n")).to_owned();
+        for (recursive, nofollow) in [(true, false), (false, true)] {
+            let asked = HostTree { path: path.clone(), recursive, nofollow };
+            child.send(&Message::Source(asked.clone()), None).expect("send");
+            let Some((Message::Source(got), None)) = parent.receive().expect("receive") else { panic!("no source") };
+            assert_eq!(got, asked);
+        }
+        parent.send(&Message::Failed(Error::invalid("mounts", "no")), None).expect("send");
+        assert_eq!(child.receive().expect_err("the parent's failure"), Error::invalid("mounts", "no"));
+    }
+
+    #[test]
     fn a_failure_arrives_whole_and_a_death_is_an_end_of_file() {
         let (parent, child) = Channel::pair().expect("pair");
         let error = Error::invalid("process.cwd", "it does not exist").during(Phase::Exec);
@@ -170,5 +208,15 @@ mod tests {
         assert_eq!(parent.receive().expect_err("the failure"), error);
         drop(child);
         assert!(parent.receive().expect("no failure").is_none());
+    }
+
+    #[test]
+    fn a_failure_arrives_though_its_sender_left_something_unread() {
+        let (parent, child) = Channel::pair().expect("pair");
+        parent.send(&Message::Proceed, None).expect("send");
+        child.send(&Message::Failed(Error::invalid("a", "b")), None).expect("send");
+        drop(child);
+        assert_eq!(parent.receive().expect_err("the failure"), Error::invalid("a", "b"));
+        assert!(parent.receive().expect("the end").is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! A process that joins a running container, from its clone to the payload: one ordered script.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::channel::Channel;
 use super::launch::{self, report};
@@ -57,6 +57,6 @@ impl Joiner<'_> {
         }
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
-        payload::confine(self.plan, filter.as_ref(), self.proc)
+        payload::confine(self.plan, filter.as_ref(), self.proc, &[channel.as_fd().as_raw_fd()])
     }
 }

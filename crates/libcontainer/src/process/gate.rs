@@ -37,6 +37,11 @@ impl Gate {
         Ok(Gate { start: make(START)?, result: make(RESULT)? })
     }
 
+    /// Both descriptors, all that a waiting init needs.
+    pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.start.as_fd(), self.result.as_fd()]
+    }
+
     /// Waits for `start`.
     pub(crate) fn wait(&self) -> Result<()> {
         loop {

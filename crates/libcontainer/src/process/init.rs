@@ -1,5 +1,6 @@
 //! The container's init, from its clone to the payload: one ordered script.
 
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 
 use super::channel::Channel;
@@ -13,7 +14,7 @@ use crate::host::HostProc;
 use crate::namespaces::{self, Kind, OpenNamespace};
 use crate::plan::Plan;
 use crate::sys::clone::SingleThreaded;
-use crate::{rootfs, sysctl, terminal, userns};
+use crate::{rootfs, sys, sysctl, terminal, userns};
 
 /// Everything that init inherits from its parent: the plan, and what was opened on the host.
 pub(crate) struct Init<'a> {
@@ -44,15 +45,24 @@ impl Init<'_> {
 
     fn prepare(&self, channel: &Channel, alone: &SingleThreaded) -> Result<Payload> {
         let plan = self.plan;
+        // Until it gives them up this process holds descriptors of the host's, which nobody may take out of its
+        // /proc/PID/fd: neither an exec into this container, nor others that share its PID namespace (CVE-2016-9962).
+        payload::hide()?;
         if plan.namespaces.needs_stage() {
-            payload::hide()?;
             namespaces::join_of(self.namespaces, Kind::Pid)?;
             stage::pass(alone, channel)?;
+        }
+        if self.gate.is_some() {
+            // A created container can be ended by an ordinary signal, as runc's can.
+            sys::signal::end_by(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]);
         }
         rustix::process::setsid().sys("setsid", "the container's process").during(Phase::Attributes)?;
         self.enter_namespaces(channel)?;
         self.set_names()?;
-        let root = rootfs::prepare(&plan.rootfs).during(Phase::Rootfs)?;
+        let ask = |tree: &rootfs::HostTree| launch::ask_for(channel, tree);
+        // A mount namespace that is joined has mounts of its own, which the parent does not see.
+        let outside = plan.userns.is_some() && plan.namespaces.makes(Kind::Mount);
+        let root = rootfs::prepare_with(&plan.rootfs, outside.then_some(&ask)).during(Phase::Rootfs)?;
         if plan.hooks.has_runtime_hooks() {
             launch::await_hooks(channel)?;
         }
@@ -66,7 +76,12 @@ impl Init<'_> {
         }
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
-        payload::confine(&plan.process, filter.as_ref(), self.proc)
+        let keep: Vec<RawFd> = [channel.as_fd()].iter().chain(&self.gate_fds()).map(AsRawFd::as_raw_fd).collect();
+        payload::confine(&plan.process, filter.as_ref(), self.proc, &keep)
+    }
+
+    fn gate_fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.gate.iter().flat_map(Gate::fds).collect()
     }
 
     fn enter_namespaces(&self, channel: &Channel) -> Result<()> {
@@ -74,9 +89,6 @@ impl Init<'_> {
         if self.plan.userns.is_some() {
             launch::await_proceed(channel)?;
             userns::become_root()?;
-        }
-        if !plan.join.is_empty() {
-            payload::hide()?;
         }
         namespaces::join_all_but(self.namespaces, Kind::Pid)?;
         namespaces::unshare(plan)?;

@@ -10,11 +10,10 @@ use super::channel::{Channel, Message, garbled};
 use super::wait::{self, Ended};
 use crate::cgroups::Membership;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
+use crate::rootfs::HostTree;
 use crate::seccomp::{self, Filter, SeccompPlan};
 use crate::sys::clone::{CloneArgs, Cloned, SingleThreaded, clone3, exit_now};
-
-/// How long a process may take to die of SIGKILL before it is given up.
-const DEATH_LIMIT: Duration = Duration::from_secs(10);
+use crate::sys::signal;
 
 /// A child on its way to the payload. Dropped before [`Launching::finish`], it is killed and collected.
 #[derive(Debug)]
@@ -43,11 +42,15 @@ pub(crate) fn launch(birth: Birth<'_>, child: impl FnOnce(Channel, SingleThreade
     let proof = SingleThreaded::prove()
         .sys("stat", "/proc/self/task: the caller of libcontainer must have one thread")
         .during(Phase::Launch)?;
+    // With SIGCHLD ignored, which a caller may have passed on, the kernel would collect our children itself.
+    signal::reset(libc::SIGCHLD);
     let (ours, theirs) = Channel::pair().during(Phase::Launch)?;
     let (cloned, in_v2) = clone_into(&proof, birth).sys("clone3", "the container's process").during(Phase::Launch)?;
     match cloned {
         Cloned::Child(alone) => {
             drop(ours);
+            // What this program or its caller ignored (SIGPIPE, SIGHUP) the payload must not inherit.
+            signal::reset_all();
             let joined = if in_v2 { birth.membership.join_self_v1() } else { birth.membership.join_self() };
             // The child reports its own failures: what is left of the outcome is the exit status.
             let outcome = match joined.during(Phase::Cgroup) {
@@ -105,34 +108,57 @@ impl Launching {
 
     /// Tells the child that it is known, or that the ids of its user namespace are mapped.
     pub(crate) fn proceed(&mut self) -> Result<()> {
-        self.channel.send(&Message::Proceed, None).map_err(|_| self.explain_death())
+        self.channel.send(&Message::Proceed, None).map_err(|error| self.prefer_childs(error))
+    }
+
+    /// The pidfd of the child.
+    pub(crate) fn pidfd(&self) -> Option<&OwnedFd> {
+        self.pidfd.as_ref()
+    }
+
+    /// What the child died of, if it has: the parent's own failure is then only a consequence.
+    pub(crate) fn prefer_childs(&mut self, error: Error) -> Error {
+        let is_dead = |pidfd: &OwnedFd| wait::wait_for_end(pidfd.as_fd(), Duration::ZERO).unwrap_or(false);
+        match self.pidfd.as_ref().is_some_and(is_dead).then(|| self.channel.receive()) {
+            Some(Err(childs)) => childs,
+            Some(Ok(_)) => self.explain_death(),
+            None => error,
+        }
     }
 
     /// Leads the child up to the point where all is set up but the filter: `on_rootfs` runs when its mounts are made.
     /// Gives the terminal's master, if it has one.
     pub(crate) fn until_ready(&mut self, on_rootfs: impl FnOnce() -> Result<()>) -> Result<Option<OwnedFd>> {
-        match self.channel.receive()? {
-            Some((Message::RootfsReady, _)) => {
-                on_rootfs()?;
-                self.channel.send(&Message::HooksDone, None)?;
+        let mut on_rootfs = Some(on_rootfs);
+        loop {
+            match (self.channel.receive()?, on_rootfs.take()) {
+                (Some((Message::Source(tree), _)), Some(later)) => {
+                    self.hand_in(&tree)?;
+                    on_rootfs = Some(later);
+                }
+                (Some((Message::RootfsReady, _)), Some(on_rootfs)) => {
+                    on_rootfs()?;
+                    self.channel.send(&Message::HooksDone, None)?;
+                }
+                (Some((Message::Ready, console)), _) => return Ok(console),
+                (Some(_), _) => return Err(garbled()),
+                (None, _) => return Err(self.explain_death()),
             }
-            Some((Message::Ready, console)) => return Ok(console),
-            Some(_) => return Err(garbled()),
-            None => return Err(self.explain_death()),
         }
-        match self.channel.receive()? {
-            Some((Message::Ready, console)) => Ok(console),
-            Some(_) => Err(garbled()),
-            None => Err(self.explain_death()),
+    }
+
+    /// Gives the child a tree that it may not reach itself, or the reason why it cannot have it.
+    fn hand_in(&self, tree: &HostTree) -> Result<()> {
+        match tree.open_for_container() {
+            Ok(opened) => self.channel.send(&Message::Tree, Some(opened.as_fd())),
+            Err(error) => self.channel.send(&Message::Failed(error), None),
         }
     }
 
     /// Lets the child finish, under `filter`: returns when it waits at the gate or has executed its payload.
     pub(crate) fn finish(mut self, filter: Option<Filter>, must_live: bool) -> Result<(Pid, OwnedFd)> {
         let bytes = filter.map(|filter| filter.to_bytes()).unwrap_or_default();
-        if self.channel.send(&Message::Run(bytes), None).is_err() {
-            return Err(self.explain_death());
-        }
+        self.channel.send(&Message::Run(bytes), None).map_err(|error| self.prefer_childs(error))?;
         if self.channel.receive()?.is_some() {
             return Err(garbled());
         }
@@ -164,7 +190,7 @@ impl Drop for Launching {
     fn drop(&mut self) {
         if let Some(pidfd) = self.pidfd.take() {
             let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
-            if wait::wait_for_end(pidfd.as_fd(), DEATH_LIMIT).unwrap_or(false) {
+            if wait::wait_for_end(pidfd.as_fd(), wait::DEATH_LIMIT).unwrap_or(false) {
                 let _ = wait::try_reap(pidfd.as_fd());
             }
         }
@@ -202,6 +228,15 @@ pub(crate) fn await_hooks(channel: &Channel) -> Result<()> {
     channel.send(&Message::RootfsReady, None)?;
     match channel.receive()? {
         Some((Message::HooksDone, _)) => Ok(()),
+        _ => Err(garbled()),
+    }
+}
+
+/// The child's side of [`Message::Source`].
+pub(crate) fn ask_for(channel: &Channel, tree: &HostTree) -> Result<OwnedFd> {
+    channel.send(&Message::Source(tree.clone()), None)?;
+    match channel.receive()? {
+        Some((Message::Tree, Some(descriptor))) => Ok(descriptor),
         _ => Err(garbled()),
     }
 }

@@ -1,6 +1,7 @@
 //! The last steps, the same for a container's init and for exec: from a process in the right namespaces to the payload.
 
 use std::ffi::CString;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use crate::seccomp::Filter;
 use crate::{attributes, capabilities, lsm, seccomp, sys};
 
 /// The last descriptor that every program knows.
-const LAST_STDIO: i32 = 2;
+const LAST_STDIO: RawFd = 2;
 
 /// A payload that only needs to be executed.
 #[derive(Debug)]
@@ -45,9 +46,15 @@ pub(crate) fn join_keyring(plan: &ProcessPlan) -> Result<()> {
 
 /// Becomes the user with the capabilities, label and filter of the plan, in its working directory, and finds its
 /// executable. Nothing that needs a privilege can be done after this.
-pub(crate) fn confine(plan: &ProcessPlan, filter: Option<&Filter>, proc: &HostProc) -> Result<Payload> {
+///
+/// Of this process's descriptors only stdio, those passed on and those in `keep` are left: the path of the working
+/// directory or of the executable may lead through /proc/self/fd, and out of the container (CVE-2024-21626).
+pub(crate) fn confine(plan: &ProcessPlan, filter: Option<&Filter>, proc: &HostProc, keep: &[RawFd]) -> Result<Payload> {
     lsm::label_next_exec(&plan.lsm, proc)?;
-    clean_up(plan.passed_fds)?;
+    sys::fd::close_all_but(LAST_STDIO + plan.passed_fds, keep)
+        .sys("close_range", "descriptors of the runtime")
+        .during(Phase::Exec)?;
+    sys::signal::unblock_all().sys("rt_sigprocmask", "all signals").during(Phase::Exec)?;
     // The working directory is entered and checked before any filter: one may well deny getcwd(2).
     let entered = change_directory(plan)?;
     if entered {
@@ -173,15 +180,6 @@ fn executable_error(name: &str, errno: Errno) -> Error {
         _ => Kind::ExecNotExecutable,
     };
     Error::system("stat", format!("exec: \"{name}\""), errno).of_kind(kind)
-}
-
-/// Signal state as a new program expects it, and no descriptor beyond those that it was promised (CVE-2024-21626).
-fn clean_up(passed_fds: u32) -> Result<()> {
-    // Rust's runtime ignores it; what the caller ignored (nohup) the payload inherits, as with runc.
-    sys::signal::reset(libc::SIGPIPE);
-    sys::signal::unblock_all().sys("rt_sigprocmask", "all signals").during(Phase::Exec)?;
-    let first = LAST_STDIO + 1 + passed_fds as i32;
-    sys::fd::close_on_exec_from(first).sys("close_range", "descriptors of the runtime").during(Phase::Exec)
 }
 
 /// Makes this process invisible to those in the namespaces that it is about to enter: no ptrace, no /proc/PID/fd

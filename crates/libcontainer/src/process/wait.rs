@@ -15,6 +15,9 @@ use crate::host::read_file;
 /// there is none of ours that a crash could leave wrong.
 const PF_FORKNOEXEC: u64 = 0x40;
 
+/// How long a process may take to die of SIGKILL before it is given up.
+pub const DEATH_LIMIT: Duration = Duration::from_secs(10);
+
 /// What /proc/PID/stat tells of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessStat {

@@ -7,6 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::umask;
 
+use super::bind::Outside;
 use super::options::Attributes;
 use super::plan::{Pivot, RootfsPlan};
 use super::{devices, masks, mount, pivot};
@@ -50,10 +51,18 @@ impl Drop for NoUmask {
 /// # Errors
 /// With the field (`mounts[2].source`), the system call and the kernel's own words, where it has any.
 pub fn prepare(plan: &RootfsPlan) -> Result<Rootfs> {
+    prepare_with(plan, None)
+}
+
+/// As [`prepare`], for the root of a new user namespace: what it may not reach it asks `outside` for.
+///
+/// # Errors
+/// Those of [`prepare`], and those of `outside`.
+pub fn prepare_with(plan: &RootfsPlan, outside: Option<Outside<'_>>) -> Result<Rootfs> {
     let _no_umask = NoUmask::new();
     let root = pivot::make_root(plan).during(Phase::Rootfs)?;
     for step in &plan.mounts {
-        mount::carry_out(&root, step)
+        mount::carry_out(&root, step, outside)
             .within(|| format!("mounts[{}] ({})", step.index, step.destination.display()))
             .during(Phase::Rootfs)?;
     }

@@ -1,23 +1,76 @@
 //! Bind mounts.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use rustix::fs::{CWD, FileType, OFlags, fstat, fstatfs, readlinkat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::mount::{attach_error, change};
+use super::options::Propagation;
 use super::pivot::attach;
 use super::plan_mounts::{Bind, MountStep};
 use super::target::{self, Make, Target};
 use crate::error::{Error, Kind, Result, SysContext};
 use crate::paths::{Root, split};
+use crate::sys::mount::{MountAttr, mount_setattr};
 
-pub(super) fn mount(root: &Root, step: &MountStep, bind: &Bind) -> Result<()> {
+/// A part of the host's file tree, to be mounted in the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostTree {
+    /// Its top: a path on the host, absolute.
+    pub path: PathBuf,
+    /// With what is mounted below it.
+    pub recursive: bool,
+    /// If the path ends in a symlink, that itself.
+    pub nofollow: bool,
+}
+
+/// Where init gets what is closed to the root of its user namespace: [`HostTree::open_for_container`], carried out by a
+/// process that has the host's privileges and mounts.
+pub type Outside<'a> = &'a dyn Fn(&HostTree) -> Result<OwnedFd>;
+
+impl HostTree {
+    /// Clones it from the mounts of this process, attached nowhere.
+    fn open(&self) -> Result<OwnedFd> {
+        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        if self.recursive {
+            flags |= OpenTreeFlags::AT_RECURSIVE;
+        }
+        if self.nofollow {
+            flags |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        }
+        open_tree(CWD, &self.path, flags).map_err(|errno| {
+            let error = Error::system("open_tree", self.path.display(), errno);
+            match errno {
+                Errno::NOENT => error.of_kind(Kind::NotFound).remedy("a bind mount's source must exist on the host"),
+                Errno::INVAL => {
+                    error.cause("it is unbindable, or has locked mounts below it, which rbind would take along")
+                }
+                Errno::NOSYS => error.of_kind(Kind::Unsupported).remedy("Linux 5.2 or later is needed"),
+                _ => error,
+            }
+        })
+    }
+
+    /// As a container in another mount namespace may have it: what is mounted in the container does not show up here.
+    ///
+    /// # Errors
+    /// Those of open_tree(2) and mount_setattr(2).
+    pub fn open_for_container(&self) -> Result<OwnedFd> {
+        let tree = self.open()?;
+        let slave = MountAttr::propagating(Propagation::Slave.bits());
+        mount_setattr(tree.as_fd(), c"", self.recursive, &slave).sys("mount_setattr", self.path.display())?;
+        Ok(tree)
+    }
+}
+
+pub(super) fn mount(root: &Root, step: &MountStep, bind: &Bind, outside: Option<Outside<'_>>) -> Result<()> {
     if bind.copy_symlink && copy_symlink(root, step, bind)? {
         return Ok(());
     }
-    let tree = clone(step, bind)?;
+    let tree = clone(root, step, bind, outside)?;
     if bind.procfs && !is_procfs(&tree, bind)? {
         let why = format!("{} is not procfs, and nothing else may become /proc", bind.source.display());
         return Err(Error::invalid(format!("mounts[{}].source", step.index), why));
@@ -42,27 +95,20 @@ fn is_procfs(tree: &OwnedFd, bind: &Bind) -> Result<bool> {
     Ok(kind as i64 == libc::PROC_SUPER_MAGIC)
 }
 
-/// The source, on the host, as a tree that is attached nowhere.
-fn clone(step: &MountStep, bind: &Bind) -> Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    if bind.recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
-    }
-    if bind.source_nofollow {
-        flags |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    }
-    open_tree(CWD, &bind.source, flags).map_err(|errno| {
-        let field = format!("mounts[{}].source", step.index);
-        let error = Error::system("open_tree", bind.source.display(), errno).within(field);
-        match errno {
-            Errno::NOENT => error.of_kind(Kind::NotFound).remedy("a bind mount's source must exist on the host"),
-            Errno::INVAL => {
-                error.cause("it is unbindable, or has locked mounts below it, which rbind would take along")
-            }
-            Errno::NOSYS => error.of_kind(Kind::Unsupported).remedy("Linux 5.2 or later is needed"),
-            _ => error,
+/// The source as a tree that is attached nowhere.
+///
+/// The root of a user namespace may find a directory on the way closed that the host's root would pass. Then it is
+/// fetched from outside; not always, since what is cloned here keeps the host's attributes (ro, nodev) locked. Sources
+/// in the root filesystem are never fetched: they may lie in an earlier mount of this container.
+fn clone(root: &Root, step: &MountStep, bind: &Bind, outside: Option<Outside<'_>>) -> Result<OwnedFd> {
+    let tree = HostTree { path: bind.source.clone(), recursive: bind.recursive, nofollow: bind.source_nofollow };
+    let result = match (tree.open(), outside) {
+        (Err(error), Some(outside)) if error.errno() == Some(Errno::ACCESS) && !tree.path.starts_with(root.path()) => {
+            outside(&tree)
         }
-    })
+        (result, _) => result,
+    };
+    result.map_err(|error| error.within(format!("mounts[{}].source", step.index)))
 }
 
 /// Makes the destination the same symlink as the source; false if the source is none.

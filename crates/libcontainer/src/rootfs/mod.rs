@@ -31,7 +31,8 @@ mod target;
 mod tests;
 mod tmpcopyup;
 
-pub use apply::{Rootfs, enter, finish, prepare};
+pub use apply::{Rootfs, enter, finish, prepare, prepare_with};
+pub use bind::{HostTree, Outside};
 pub use devices::open_null;
 pub use options::{Attributes, MOUNT_OPTIONS, Parameter, Propagation};
 pub use plan::{Pivot, RootPropagation, RootfsInput, RootfsPlan, plan};

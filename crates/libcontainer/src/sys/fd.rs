@@ -6,10 +6,27 @@ use rustix::io::Errno;
 
 use super::check;
 
-/// Marks every descriptor from `first` on close-on-exec (close_range(2), the flag since Linux 5.11).
-pub fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
-    // SAFETY: no memory is passed, and nothing is closed before an exec, so no owner is deceived.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
+/// Closes every descriptor above `last` that is not in `keep` (close_range(2), since Linux 5.9).
+///
+/// For a cloned process that ends by execve or _exit: it never drops the owners of what is closed here, so no
+/// descriptor is closed twice.
+pub fn close_all_but(last: RawFd, keep: &[RawFd]) -> Result<(), Errno> {
+    let mut keep = keep.to_vec();
+    keep.sort_unstable();
+    let mut first = last + 1;
+    for kept in keep.into_iter().filter(|kept| *kept > last) {
+        close_range(first, kept as u32 - 1)?;
+        first = kept + 1;
+    }
+    close_range(first, u32::MAX)
+}
+
+fn close_range(first: RawFd, last: u32) -> Result<(), Errno> {
+    if first as u32 > last {
+        return Ok(());
+    }
+    // SAFETY: no memory is passed; see `close_all_but` for the descriptors' owners.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
 /// Whether `number` is an open descriptor that survives an exec: one that this process was started with.

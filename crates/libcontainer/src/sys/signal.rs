@@ -6,6 +6,9 @@ use rustix::io::Errno;
 
 use super::check;
 
+/// The last signal of Linux.
+const LAST_SIGNAL: libc::c_int = 64;
+
 /// Blocks every signal for this thread, so that they can be read from a [`signalfd`].
 pub fn block_all() -> Result<(), Errno> {
     set_mask(u64::MAX)
@@ -36,6 +39,33 @@ pub fn reset(signal: libc::c_int) {
     unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
 
+/// Gives every signal its default action again.
+pub fn reset_all() {
+    // SIGKILL, SIGSTOP and the C library's own two refuse, which is right.
+    (1..=LAST_SIGNAL).for_each(reset);
+}
+
+/// Lets `signals` end this process though it be process 1 of a PID namespace, for which the kernel leaves their default
+/// action out (pid_namespaces(7)). It exits with 128 and the signal's number, as shells have it. What is ignored stays
+/// so; execve(2) gives the others their default action again.
+pub fn end_by(signals: &[libc::c_int]) {
+    extern "C" fn end(signal: libc::c_int) {
+        // SAFETY: _exit(2) is async-signal-safe.
+        unsafe { libc::_exit(128 + signal) }
+    }
+    for signal in signals {
+        // SAFETY: all zeros is a valid sigaction (no handler, no flags, an empty mask); both structures outlive the
+        // calls, and the handler calls nothing but _exit(2).
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            if libc::sigaction(*signal, std::ptr::null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_DFL {
+                action.sa_sigaction = end as *const () as libc::sighandler_t;
+                libc::sigaction(*signal, &action, std::ptr::null_mut());
+            }
+        }
+    }
+}
+
 /// A descriptor that is readable when any blocked signal is pending; close-on-exec and non-blocking.
 pub fn signalfd() -> Result<OwnedFd, Errno> {
     let mask = u64::MAX;
@@ -51,4 +81,39 @@ pub fn pidfd_send(pidfd: BorrowedFd<'_>, signal: libc::c_int) -> Result<(), Errn
     let no_info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: no memory is passed; with no siginfo the kernel fills one in as kill(2) does.
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use crate::testing::is_root;
+
+    /// As process 1 of a PID namespace, which only a new process can be: this executable, run again by unshare(1).
+    #[test]
+    fn process_one_can_be_ended() {
+        if !is_root("process_one_can_be_ended") {
+            return;
+        }
+        let status = Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child", "--"])
+            .arg(std::env::current_exe().expect("the test's executable"))
+            .args(["--exact", "sys::signal::tests::as_process_one", "--ignored", "--nocapture"])
+            .status()
+            .expect("unshare(1)");
+        assert_eq!(status.code(), Some(128 + libc::SIGTERM));
+    }
+
+    #[test]
+    #[ignore = "the other test runs it"]
+    fn as_process_one() {
+        let this = rustix::process::getpid();
+        assert_eq!(this.as_raw_nonzero().get(), 1);
+        let send = |signal| rustix::process::kill_process(this, signal).expect("kill");
+        send(rustix::process::Signal::TERM); // without a handler it has no effect
+        super::end_by(&[libc::SIGTERM]);
+        send(rustix::process::Signal::HUP); // not among those
+        send(rustix::process::Signal::TERM);
+        std::thread::sleep(std::time::Duration::from_secs(10));
+    }
 }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use rustix::pty::OpenptFlags;
-use rustix::termios::Winsize;
+use rustix::termios::{OptionalActions, OutputModes, Winsize};
 
 use super::TerminalPlan;
 use crate::error::{During, Error, Phase, Result, SysContext};
@@ -46,6 +46,20 @@ fn open_pair(plan: TerminalPlan) -> Result<Terminal> {
         bind_console(&slave)?;
     }
     Ok(Terminal { master, slave })
+}
+
+/// Prepares the master for one who shows what it gives on a terminal of his own, which makes "\r\n" of "\n" already: so
+/// this one must not. To be done before the payload can write anything.
+///
+/// # Errors
+/// If it is not a terminal's master.
+pub fn attend(master: &OwnedFd) -> Result<()> {
+    let modes = || {
+        let mut modes = rustix::termios::tcgetattr(master)?;
+        modes.output_modes.remove(OutputModes::ONLCR);
+        rustix::termios::tcsetattr(master, OptionalActions::Now, &modes)
+    };
+    modes().sys("ioctl(TCSETS)", "the container's terminal").during(Phase::Terminal)
 }
 
 fn open_multiplexer() -> Result<OwnedFd> {
@@ -103,5 +117,32 @@ impl Terminal {
             rustix::stdio::dup2_stderr(&self.slave).sys("dup2", "stderr")
         };
         attach().during(Phase::Terminal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::pty::OpenptFlags;
+
+    use super::*;
+
+    #[test]
+    fn an_attended_terminal_leaves_line_ends_alone() {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = rustix::pty::openpt(flags).expect("openpt");
+        rustix::pty::unlockpt(&master).expect("unlockpt");
+        let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).expect("the slave");
+        let read = |text: &[u8]| {
+            rustix::io::write(&slave, text).expect("write");
+            let mut bytes = [0; 16];
+            let count = rustix::io::read(&master, &mut bytes).expect("read");
+            bytes[..count].to_vec()
+        };
+        assert_eq!(read(b"a\n"), b"a\r\n");
+        attend(&master).expect("attend");
+        assert_eq!(read(b"a\n"), b"a\n");
+        let file = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).expect("open");
+        let error = attend(&file).expect_err("no terminal").to_string();
+        assert!(error.contains("the container's terminal"), "{error}");
     }
 }

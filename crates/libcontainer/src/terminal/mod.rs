@@ -6,7 +6,7 @@
 mod apply;
 mod socket;
 
-pub use apply::{Terminal, open};
+pub use apply::{Terminal, attend, open};
 pub use socket::{connect, send_descriptor};
 
 use serde::Serialize;
