@@ -46,17 +46,26 @@ impl Store {
     /// [`Kind::Exists`] if the id is in use, [`Kind::Invalid`] if it cannot be an id.
     pub(crate) fn create(&self, id: &str) -> Result<Entry> {
         check_id(id).during(Phase::State)?;
-        match self.make_directory(id).during(Phase::State) {
-            Err(error) if error.errno() == Some(Errno::EXIST) => {
-                Err(Error::new(Kind::Exists, "container with given ID already exists")
-                    .cause(format!("\"{id}\" is in use"))
-                    .remedy("choose another id or delete that container"))
+        let in_use = || {
+            Error::new(Kind::Exists, "container with given ID already exists")
+                .cause(format!("\"{id}\" is in use"))
+                .remedy("choose another id or delete that container")
+        };
+        loop {
+            match self.make_directory(id).during(Phase::State) {
+                Err(error) if error.errno() == Some(Errno::EXIST) => return Err(in_use()),
+                other => other?,
             }
-            other => other,
+            // Until the lock is held, a `delete --force` may remove what was just made, and another create make it anew.
+            match self.open_locked(id) {
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Ok(entry) if entry.has_state() => return Err(in_use()),
+                other => return other,
+            }
         }
     }
 
-    fn make_directory(&self, id: &str) -> Result<Entry> {
+    fn make_directory(&self, id: &str) -> Result<()> {
         let path = self.root.join(id);
         let owner_only = Mode::RWXU;
         let made = match rustix::fs::mkdir(&path, owner_only) {
@@ -71,10 +80,7 @@ impl Store {
             }
             other => other,
         };
-        made.sys("mkdir", path.display())?;
-        let mut entry = Entry { directory: open_directory(&path)?, lock: None, path };
-        entry.lock()?;
-        Ok(entry)
+        made.sys("mkdir", path.display())
     }
 
     /// The directory of a container that exists.
@@ -92,11 +98,14 @@ impl Store {
 
     /// [`Store::open`], and waits until no other command works on that container.
     pub(crate) fn open_locked(&self, id: &str) -> Result<Entry> {
-        let mut entry = self.open(id)?;
-        entry.lock().during(Phase::State)?;
-        // Whoever held the lock may have deleted the container.
-        let links = rustix::fs::fstat(&entry.directory).sys("fstat", entry.path.display())?.st_nlink;
-        if links == 0 { Err(missing(id)) } else { Ok(entry) }
+        loop {
+            let mut entry = self.open(id)?;
+            entry.lock().during(Phase::State)?;
+            // Whoever held the lock may have deleted the container; there may even be a new one of its id.
+            if entry.is_linked().during(Phase::State)? {
+                return Ok(entry);
+            }
+        }
     }
 
     /// The ids of all containers, sorted.
@@ -153,7 +162,8 @@ impl Entry {
     /// Waits for the container's lock; it ends with this process, so a killed command leaves none. It does not wait for
     /// ever: what holds it may be a command whose hook hangs, or that waits for this one.
     fn lock(&mut self) -> Result<()> {
-        let lock = open_directory(&self.path)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let lock = rustix::fs::openat(&self.directory, c".", flags, Mode::empty()).sys("open", self.path.display())?;
         let deadline = Instant::now() + LONGEST_WAIT;
         loop {
             match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -170,6 +180,16 @@ impl Entry {
         }
         self.lock = Some(lock);
         Ok(())
+    }
+
+    /// Whether it is still in the store. While its lock is held, nobody else can take it out or put another in its place.
+    fn is_linked(&self) -> Result<bool> {
+        Ok(rustix::fs::fstat(&self.directory).sys("fstat", self.path.display())?.st_nlink > 0)
+    }
+
+    /// Whether a create has got as far as to save a state.
+    fn has_state(&self) -> bool {
+        rustix::fs::statat(&self.directory, STATE, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Closes the lock's descriptor. A cloned process must do so at once: it would hold the lock for as long as it
@@ -214,8 +234,11 @@ impl Entry {
         save().during(Phase::State)
     }
 
-    /// Removes the directory and all that is in it.
+    /// Removes the directory and all that is in it. The lock must be held.
     pub(crate) fn remove(&self) -> Result<()> {
+        if !self.is_linked().during(Phase::State)? {
+            return Ok(());
+        }
         for name in [NEW_STATE, "exec.fifo", "exec.result", STATE] {
             match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => {}

@@ -35,8 +35,11 @@ pub(super) fn destroy(entry: &Entry, state: &State, cgroup: Whose) -> Result<Vec
         Whose::Unknown => warnings.extend(state.cgroup.remove().err().map(|error| error.to_string())),
         Whose::Others => {}
     }
-    let failures = run_poststop(state).unwrap_or_else(|error| vec![error]);
-    warnings.extend(failures.iter().map(ToString::to_string));
+    // Before it had a cgroup nothing of the container was there to be stopped.
+    if cgroup != Whose::Others {
+        let failures = run_poststop(state).unwrap_or_else(|error| vec![error]);
+        warnings.extend(failures.iter().map(ToString::to_string));
+    }
     entry.remove().during(Phase::Delete)?;
     Ok(warnings)
 }

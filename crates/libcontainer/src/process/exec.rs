@@ -45,6 +45,7 @@ impl Joiner<'_> {
         }
         if self.namespaces.has(Kind::User) {
             userns::become_root()?;
+            launch::die_with_parent();
         }
         if self.needs_stage() {
             stage::pass(alone, channel)?;

@@ -67,6 +67,8 @@ impl Init<'_> {
             launch::await_hooks(channel)?;
         }
         self.run_hooks(&plan.hooks.create_container, "createContainer", Some(&plan.rootfs.path))?;
+        // runc makes it, and engines rely on that; what is in the way, the chdir will tell.
+        let _ = root.root().mkdir_all(&plan.process.cwd, 0o755);
         rootfs::enter(root, &plan.rootfs).during(Phase::Rootfs)?;
         let terminal = plan.process.terminal.map(terminal::open).transpose()?;
         sysctl::apply(&plan.sysctl, self.proc)?;
@@ -89,6 +91,7 @@ impl Init<'_> {
         if self.plan.userns.is_some() {
             launch::await_proceed(channel)?;
             userns::become_root()?;
+            launch::die_with_parent();
         }
         namespaces::join_all_but(self.namespaces, Kind::Pid)?;
         namespaces::unshare(plan)?;

@@ -49,6 +49,7 @@ pub(crate) fn launch(birth: Birth<'_>, child: impl FnOnce(Channel, SingleThreade
     match cloned {
         Cloned::Child(alone) => {
             drop(ours);
+            die_with_parent();
             // What this program or its caller ignored (SIGPIPE, SIGHUP) the payload must not inherit.
             signal::reset_all();
             let joined = if in_v2 { birth.membership.join_self_v1() } else { birth.membership.join_self() };
@@ -77,6 +78,18 @@ fn clone_into(proof: &SingleThreaded, birth: Birth<'_>) -> Result<(Cloned, bool)
         }
         cloned => cloned.map(|cloned| (cloned, args.cgroup.is_some())),
     }
+}
+
+/// Makes this process die with its parent, at every step: until the state is saved with it, nobody else knows of it. To
+/// be done anew after a change of credentials, which ends it (PR_SET_PDEATHSIG(2const)).
+pub(crate) fn die_with_parent() {
+    // If it cannot be had, the end of the channel tells at the next message.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+/// From here on this process is on record, and outlives its parent.
+pub(crate) fn outlive_parent() {
+    let _ = rustix::process::set_parent_process_death_signal(None);
 }
 
 /// Tells the parent of a failure; if the parent is gone, nobody is left to be told.

@@ -9,6 +9,7 @@ use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
 
+use super::launch;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 use crate::host::HostProc;
 use crate::plan::ProcessPlan;
@@ -50,6 +51,7 @@ pub(crate) fn join_keyring(plan: &ProcessPlan) -> Result<()> {
 /// Of this process's descriptors only stdio, those passed on and those in `keep` are left: the path of the working
 /// directory or of the executable may lead through /proc/self/fd, and out of the container (CVE-2024-21626).
 pub(crate) fn confine(plan: &ProcessPlan, filter: Option<&Filter>, proc: &HostProc, keep: &[RawFd]) -> Result<Payload> {
+    launch::outlive_parent();
     lsm::label_next_exec(&plan.lsm, proc)?;
     sys::fd::close_all_but(LAST_STDIO + plan.passed_fds, keep)
         .sys("close_range", "descriptors of the runtime")

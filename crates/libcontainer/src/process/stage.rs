@@ -13,8 +13,11 @@ use crate::sys::clone::{CloneArgs, Cloned, SingleThreaded, clone3, exit_now};
 pub(crate) fn pass(alone: &SingleThreaded, channel: &Channel) -> Result<()> {
     let args = CloneArgs { sibling: true, ..CloneArgs::default() };
     match clone3(alone, args).sys("clone3", "the container's process").during(Phase::Launch)? {
-        // The stage's message must be the first: who this is.
-        Cloned::Child(_) => launch::await_proceed(channel),
+        Cloned::Child(_) => {
+            launch::die_with_parent();
+            // The stage's message must be the first: who this is.
+            launch::await_proceed(channel)
+        }
         Cloned::Parent(pid, pidfd) => {
             channel.send(&Message::Cloned(pid.as_raw_pid()), Some(pidfd.as_fd()))?;
             exit_now(0)
