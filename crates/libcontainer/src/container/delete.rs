@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 
+use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::Store;
@@ -9,7 +10,7 @@ use super::report::Status;
 use super::state::State;
 use super::store::missing;
 use super::teardown::{self, Whose};
-use crate::error::{During, Error, Kind, Phase, Result, SysContext};
+use crate::error::{During, Error, Kind, Phase, Result};
 use crate::process::wait;
 
 /// Deletes a stopped or created container; with `force`, whatever its state, and a missing one is no error. Gives
@@ -62,9 +63,10 @@ fn kill_at_once(store: &Store, id: &str) {
 /// Kills init, and with it all of its PID namespace, and waits until it is gone.
 fn end_init(state: &State) -> Result<()> {
     let Some(init) = state.open_init()? else { return Ok(()) };
-    rustix::process::pidfd_send_signal(&init, Signal::KILL)
-        .sys("pidfd_send_signal", "SIGKILL")
-        .during(Phase::Delete)?;
+    match rustix::process::pidfd_send_signal(&init, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(errno) => return Err(Error::system("pidfd_send_signal", "SIGKILL", errno).during(Phase::Delete)),
+    }
     if state.cgroup.is_frozen().unwrap_or(false) {
         state.cgroup.thaw().during(Phase::Delete)?;
     }

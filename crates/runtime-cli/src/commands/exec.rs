@@ -2,6 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use libcontainer::container::{self, ExecOptions};
+use libcontainer::spec;
 
 use super::{Context, check_id, exec_process, warn};
 use crate::cli::{self, given};
@@ -15,7 +16,7 @@ pub fn run(context: Context<'_>, args: &cli::Exec) -> Result<u8> {
     let process = match given(&args.process) {
         Some(path) => {
             let text = std::fs::read(&path).map_err(|error| anyhow!("open {}: {}", path.display(), plain(&error)))?;
-            serde_json::from_slice(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?
+            spec::parse_json(&text).map_err(|error| error.within(path.display()))?
         }
         None => exec_process::from_flags(container::configured_process(&store, &args.id)?, args)?,
     };
