@@ -37,6 +37,16 @@ impl Gate {
         Ok(Gate { start: make(START)?, result: make(RESULT)? })
     }
 
+    /// What init waits on.
+    pub(crate) fn start_fd(&self) -> BorrowedFd<'_> {
+        self.start.as_fd()
+    }
+
+    /// What init answers on.
+    pub(crate) fn result_fd(&self) -> BorrowedFd<'_> {
+        self.result.as_fd()
+    }
+
     /// Waits for `start`.
     pub(crate) fn wait(&self) -> Result<()> {
         loop {

@@ -16,6 +16,9 @@ use crate::plan::Plan;
 use crate::sys::clone::{SingleThreaded, exit_now};
 use crate::{rootfs, sys, sysctl, terminal, userns};
 
+/// Where the descriptors begin that are passed on to the payload.
+const FIRST_AFTER_STDIO: i32 = 3;
+
 /// Everything that init inherits from its parent: the plan, and what was opened on the host.
 pub(crate) struct Init<'a> {
     pub(crate) plan: &'a Plan,
@@ -72,7 +75,13 @@ impl Init<'_> {
             terminal.attach()?;
         }
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
-        drop(terminal);
+        drop((terminal, proc_sys));
+        if let Some(gate) = &self.gate {
+            // It may wait for long: with nothing of the host's that it does not need (CVE-2024-21626, CVE-2016-9962).
+            let first = FIRST_AFTER_STDIO + plan.process.passed_fds as i32;
+            let keep = [channel.as_fd(), gate.start_fd(), gate.result_fd(), self.proc.as_fd()];
+            sys::fd::close_all_but(alone, first, &keep).sys("close_range", "descriptors of the runtime")?;
+        }
         payload::confine(&plan.process, filter.as_ref(), self.proc)
     }
 
