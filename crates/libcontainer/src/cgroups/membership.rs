@@ -141,7 +141,7 @@ impl Cgroup {
                 }
             }
             if !found {
-                let why = format!("the container has no cgroup for controller {controller}");
+                let why = format!("unknown controller {controller}: the container has no cgroup for it");
                 return Err(Error::invalid("--cgroup", why).during(Phase::Cgroup));
             }
         }

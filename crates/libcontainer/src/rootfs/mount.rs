@@ -80,7 +80,9 @@ pub(super) fn change(mount: impl AsFd, changes: &[Change]) -> Result<()> {
         attr.propagation = change.propagation.map_or(0, super::Propagation::bits);
         let mut result = mount_setattr(mount.as_fd(), c"", change.recursive, &attr);
         if result == Err(Errno::PERM) && !change.reset.is_none() {
-            attr.clear = change.clear.0;
+            // Of those that nobody asked for this is the one that is never locked.
+            let free = if change.reset.has(Attributes::NOSYMFOLLOW) { Attributes::NOSYMFOLLOW.0 } else { 0 };
+            attr.clear = change.clear.0 | free;
             result = mount_setattr(mount.as_fd(), c"", change.recursive, &attr);
         }
         result.map_err(|errno| change_error(errno, change))?;

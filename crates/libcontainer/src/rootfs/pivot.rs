@@ -24,7 +24,18 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 /// Cuts the ways between this namespace and the host that the plan cuts, and makes the root filesystem a mount.
 pub(super) fn make_root(plan: &RootfsPlan) -> Result<Root> {
     if plan.pivot == Pivot::Chroot {
-        return open_root(plan); // in the host's own namespace, whose mounts stay as they are
+        // In the host's own namespace, whose mounts stay as they are. What is mounted in the container stays until
+        // somebody unmounts it: by one `umount -R`, as with runc, and with no copy elsewhere that propagation has made.
+        let below = open_root(plan)?;
+        if plan.mounts.is_empty() {
+            return Ok(below);
+        }
+        let tree = clone_root(&below, plan)?;
+        attach(tree.as_fd(), below.as_fd()).sys("move_mount", plan.path.display())?;
+        // Only now: what is attached below a shared mount becomes shared.
+        let private = MountAttr::propagating(Propagation::Private.bits());
+        mount_setattr(tree.as_fd(), c"", true, &private).sys("mount_setattr", plan.path.display())?;
+        return Ok(Root::from_fd(tree, &plan.path));
     }
     let (propagation, recursive) = plan.propagation.host;
     let recursion = if recursive { MountPropagationFlags::REC } else { MountPropagationFlags::empty() };
@@ -34,13 +45,18 @@ pub(super) fn make_root(plan: &RootfsPlan) -> Result<Root> {
     if let Some(propagation) = plan.propagation.parent {
         change_parent(below.as_fd(), propagation).within(|| plan.path.display())?;
     }
+    let tree = clone_root(&below, plan)?;
+    attach(tree.as_fd(), below.as_fd()).sys("move_mount", plan.path.display())?;
+    Ok(Root::from_fd(tree, &plan.path))
+}
+
+/// The root filesystem with what is mounted below it, attached nowhere.
+fn clone_root(below: &Root, plan: &RootfsPlan) -> Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE
         | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(&below, c"", flags).sys("open_tree", plan.path.display())?;
-    attach(tree.as_fd(), below.as_fd()).sys("move_mount", plan.path.display())?;
-    Ok(Root::from_fd(tree, &plan.path))
+    open_tree(below, c"", flags).sys("open_tree", plan.path.display())
 }
 
 fn open_root(plan: &RootfsPlan) -> Result<Root> {

@@ -21,7 +21,9 @@ const TREE: &str = "CREEL_TEST_TREE";
 fn attributes_that_are_locked_stay() {
     with_bundle("locked", |bundle| {
         let dir = bundle.directory("dir");
-        mount("t", &dir, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME, None).expect("tmpfs");
+        let nosymfollow = MountFlags::from_bits_retain(libc::MS_NOSYMFOLLOW as u32);
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME | nosymfollow;
+        mount("t", &dir, "tmpfs", flags, None).expect("tmpfs");
         bundle.directory("dev");
         run_in_a_user_namespace("in_a_user_namespace", bundle, -1);
     });
@@ -100,6 +102,7 @@ fn in_a_user_namespace() {
     for option in ["ro", "noexec", "nosuid", "nodev", "noatime"] {
         assert!(mounted.has(option), "{mounted:?}");
     }
+    assert!(!mounted.has("nosymfollow"), "it is not locked, and nobody asked for it: {mounted:?}");
     for options in [&["bind", "suid"][..], &["bind", "strictatime"], &["bind", "dev", "ro"]] {
         let error = mount(options).expect_err("locked");
         assert!(error.to_string().contains("attributes are locked"), "{error}");

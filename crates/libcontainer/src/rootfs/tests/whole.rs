@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use serde_json::{Value, json};
 
 use super::super::{RootfsInput, RootfsPlan, enter, finish, open_null, plan, prepare};
@@ -175,6 +175,24 @@ fn chroot_alone_changes_no_mount() {
         enter(rootfs, &plan).expect("enter");
         finish(&plan).expect("finish");
         assert!(Path::new("/dev/null").exists() && !Path::new("/tmp").exists());
+    });
+}
+
+#[test]
+fn what_is_mounted_without_a_namespace_goes_by_one_unmount() {
+    with_bundle("chroot-mounts", |bundle| {
+        mount_change("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC).expect("shared");
+        let mountinfo = || std::fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
+        let before = mountinfo();
+        let mounts = json!([{"destination": "/tmp", "type": "tmpfs"}, {"destination": "/dev", "type": "tmpfs"}]);
+        let mut plan = bundle.plan(json!({"mounts": mounts})).expect("a plan");
+        plan.pivot = super::super::Pivot::Chroot;
+        prepare(&plan).expect("prepare");
+        let now = at(bundle.root(""));
+        assert!(now.propagation.is_empty(), "{now:?}");
+        assert_eq!(mountinfo().lines().count(), before.lines().count() + 3, "propagation has made copies");
+        unmount(bundle.root(""), UnmountFlags::DETACH).expect("unmount");
+        assert_eq!(mountinfo(), before);
     });
 }
 
