@@ -217,7 +217,7 @@ fn a_process_file_that_cannot_be_parsed_is_told_with_its_place() {
     std::fs::write(&file, "{\"cwd\":}").expect("write");
     let output = creel(&["exec", "--process", &file, "c1"]);
     assert_status(&output, 255);
-    assert!(stderr(&output).contains("process.json: expected value at line 1 column 8"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("process.json: cwd: expected value at line 1 column 8"), "{}", stderr(&output));
 }
 
 #[test]
