@@ -60,7 +60,7 @@ fn a_closed_source_comes_from_outside() {
         run_in_a_user_namespace("with_a_closed_source", bundle, tree.as_raw_fd());
         let missing = HostTree { path: source.join("none"), recursive: false, nofollow: false };
         assert_eq!(missing.open_for_container().expect_err("missing").kind(), Kind::NotFound);
-        assert!(mounted(&source.join("sub")).is_none(), "what the container mounts shows up on the host");
+        assert!(mounted(source.join("sub")).is_none(), "what the container mounts shows up on the host");
     });
 }
 
