@@ -9,6 +9,7 @@ cgroup hierarchies whose root is a group made for it (which takes no controller 
 runtime sees the same host. Exits as the command does. Ends the command, and cleans up, on SIGTERM, SIGINT and SIGHUP.
 """
 
+import ctypes
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ import sys
 import time
 
 ROOT = "/sys/fs/cgroup"
+PR_SET_PDEATHSIG = 1
 
 
 def hierarchies():
@@ -73,6 +75,7 @@ def outside(command):
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)  # whoever started us may be killed
     try:
         mounted = hierarchies()
         for point, _, controllers in mounted:
