@@ -155,6 +155,18 @@ impl Error {
         self
     }
 
+    /// No longer than fits a message to another process: an error may quote a value of any length.
+    pub(crate) fn shortened(mut self) -> Self {
+        const LONGEST: usize = 8 * 1024;
+        for text in [Some(&mut self.0.message), self.0.cause.as_mut(), self.0.remedy.as_mut()].into_iter().flatten() {
+            if text.len() > LONGEST {
+                text.truncate(text.floor_char_boundary(LONGEST));
+                text.push('…');
+            }
+        }
+        self
+    }
+
     /// Changes the kind, where the caller knows what a failed system call means.
     pub fn of_kind(mut self, kind: Kind) -> Self {
         self.0.kind = kind;

@@ -114,9 +114,8 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
         uts: namespaces.has(Kind::Uts),
         user: namespaces.has(Kind::User),
     };
-    let mut hooks = spec.hooks.as_ref().map(hooks::plan).transpose()?.unwrap_or_default();
+    let hooks = spec.hooks.as_ref().map(hooks::plan).transpose()?.unwrap_or_default();
     let process = plan_process(process, spec, request, &facts.process, true)?;
-    hooks::set_default_env(&mut hooks.start_container, &process.env);
     let warnings = [rootfs.warnings.clone(), process.capabilities.warnings.clone()].concat();
     Ok(Plan {
         sysctl: sysctl::plan(&linux.sysctl, owned, &spec.domainname)?,

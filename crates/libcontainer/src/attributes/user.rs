@@ -3,18 +3,19 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 /// A passwd file beyond this is not read further (CVE-2026-47262: unbounded group files).
 const LARGEST_PASSWD: u64 = 1 << 20;
 
 /// The home directory of `uid` in this process's /etc/passwd; `/` where it is not told.
 ///
-/// The file belongs to the container: it is opened without following a link or waiting for a FIFO, and only read if it
-/// is a regular file.
+/// The file belongs to the container: it is opened without leaving its root (/proc/self/fd leads out) or waiting for a
+/// FIFO, and only read if it is a regular file.
 pub fn home_of(uid: u32) -> String {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let Ok(fd) = rustix::fs::openat(CWD, c"/etc/passwd", flags, Mode::empty()) else {
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let Ok(fd) = rustix::fs::openat2(CWD, c"/etc/passwd", flags, Mode::empty(), inside) else {
         return "/".to_owned();
     };
     let file = File::from(fd);

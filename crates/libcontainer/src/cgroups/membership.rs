@@ -7,7 +7,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
-use crate::host::CgroupFacts;
+use crate::host::{CgroupFacts, read_file};
 
 use super::{Cgroup, dir};
 
@@ -101,6 +101,22 @@ impl Cgroup {
             Ok(Door { v2, fd: fd.map_err(gone)?, path: path.clone(), optional })
         });
         doors.collect::<Result<_>>().map(Membership::new).during(Phase::Cgroup)
+    }
+
+    /// The cgroup that a process which joins the container of init `pid` has to go into: this one, unless it passes
+    /// controllers on to sub-cgroups and so may have no processes itself (kernel doc cgroup-v2.rst "No Internal Process
+    /// Constraint").
+    ///
+    /// # Errors
+    /// Those of [`CgroupFacts::gather`] and [`Cgroup::of_member`].
+    pub fn for_joining(&self, pid: i32) -> Result<Cgroup> {
+        let Some(v2) = self.dirs.get("").filter(|v2| self.main() == Some(v2)) else { return Ok(self.clone()) };
+        match read_file(v2.join("cgroup.subtree_control")) {
+            Ok(controllers) if controllers.iter().any(u8::is_ascii_alphanumeric) => {
+                self.of_member(pid, &CgroupFacts::gather()?)
+            }
+            _ => Ok(self.clone()),
+        }
     }
 
     /// The cgroup that process `pid` of the container is in now. On v2 that is where another process has to go if

@@ -45,7 +45,7 @@ fn make(store: &Store, options: &CreateOptions, start: bool) -> Result<Launched>
     let passed_fds = super::passed::count(options.preserve_fds)?;
     let bundle = std::path::absolute(&options.bundle).sys("getcwd", options.bundle.display())?;
     let (mut spec, config) = Spec::load(&bundle)?;
-    super::passed::announce(&mut spec);
+    spec.process.iter_mut().for_each(super::passed::announce);
     notify::add_to(&mut spec, store, &options.id);
     let request = Request {
         id: options.id.clone(),

@@ -36,11 +36,16 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Launched> 
         no_new_keyring: false,
         ..Request::default()
     };
-    let plan = plan::plan_exec(&options.process, &state.spec()?, &request, &ProcessFacts::gather()?)?;
+    let mut process = options.process.clone();
+    passed::announce(&mut process);
+    let plan = plan::plan_exec(&process, &state.spec()?, &request, &ProcessFacts::gather()?)?;
     let paths = (options.console_socket.as_deref(), options.pidfd_socket.as_deref());
     let sockets = Sockets::connect(paths, plan.terminal.is_some(), options.attach_console)?;
     let proc = HostProc::open().during(Phase::Launch)?;
-    let cgroup = if options.cgroups.is_empty() { state.cgroup.clone() } else { state.cgroup.sub(&options.cgroups)? };
+    let cgroup = match (options.cgroups.is_empty(), state.init) {
+        (true, Some(init)) => state.cgroup.for_joining(init.pid)?,
+        _ => state.cgroup.sub(&options.cgroups)?,
+    };
     let membership = cgroup.membership().during(Phase::Cgroup)?;
     let joiner = Joiner { plan: &plan, namespaces: &state.namespaces, container: &container, proc: &proc };
     let birth = Birth { membership: &membership, namespaces: 0, staged: joiner.needs_stage() };

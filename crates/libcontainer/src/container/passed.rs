@@ -3,8 +3,9 @@
 
 use std::os::fd::RawFd;
 
-use crate::error::{Error, Phase, Result};
-use crate::spec::Spec;
+use crate::error::{During, Error, Phase, Result, SysContext};
+use crate::spec::Process;
+use crate::sys;
 
 /// The first descriptor after stdio.
 const FIRST: RawFd = 3;
@@ -30,19 +31,21 @@ pub(crate) fn count(preserve: u32) -> Result<RawFd> {
             .during(Phase::Launch)
     })?;
     for number in FIRST..FIRST + total {
-        if !crate::sys::fd::is_inherited(number) {
+        if !sys::fd::is_inherited(number) {
             return Err(Error::invalid("--preserve-fds", format!("descriptor {number} is not open"))
                 .remedy("pass as many open descriptors, from 3 on, as the flag says")
                 .during(Phase::Launch));
         }
     }
+    // What the caller left open and did not pass on is not for hooks either.
+    sys::fd::close_on_exec_from(FIRST).sys("close_range", "descriptors of the caller").during(Phase::Launch)?;
     Ok(total)
 }
 
-/// Tells init of the activated sockets: it will be process 1 of its PID namespace, as runc assumes too.
-pub(crate) fn announce(spec: &mut Spec) {
+/// Tells the payload of the activated sockets: it will be process 1 of its PID namespace, as runc assumes too.
+pub(crate) fn announce(process: &mut Process) {
     let sockets = listening();
-    if let (true, Some(process)) = (sockets > 0, &mut spec.process) {
+    if sockets > 0 {
         process.env.push(format!("LISTEN_FDS={sockets}"));
         process.env.push("LISTEN_PID=1".to_owned());
     }

@@ -1,5 +1,7 @@
 //! `--pid-file`: appears with its content, or not at all.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
 use crate::error::{During, Phase, Result, SysContext};
@@ -9,8 +11,12 @@ pub(crate) fn write(path: &Path, pid: i32) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let new = path.with_file_name(format!(".{name}"));
     let write = || {
-        std::fs::write(&new, pid.to_string()).sys("write", new.display())?;
-        std::fs::rename(&new, path).sys("rename", path.display())
+        // In a directory that others may write to, a link of theirs must not be written through.
+        let mut file = File::create_new(&new).sys("open", new.display())?;
+        let written = file.write_all(pid.to_string().as_bytes()).sys("write", new.display());
+        written.and_then(|()| std::fs::rename(&new, path).sys("rename", path.display())).inspect_err(|_| {
+            let _ = std::fs::remove_file(&new);
+        })
     };
     write().within(|| "--pid-file").during(Phase::State)
 }

@@ -4,9 +4,8 @@ use serde::Deserialize;
 
 use super::report::{Listed, StateReport, Status};
 use super::state::State;
-use super::store::Entry;
 use super::{Store, require_state};
-use crate::error::{During, Error, Phase, Result};
+use crate::error::{During, Error, Kind, Phase, Result};
 use crate::spec::{Process, Root};
 
 /// The few fields of config.json that a report needs; the rest is skipped, not parsed.
@@ -27,11 +26,16 @@ pub fn state(store: &Store, id: &str) -> Result<StateReport> {
     report(&require_state(&entry, id)?)
 }
 
-/// All containers of the store, by id. One that is deleted meanwhile, or not made yet, is left out.
-pub fn list(store: &Store) -> Result<Vec<Listed>> {
-    let load =
-        |id: &String| -> Option<State> { store.open(id).ok().and_then(|entry: Entry| entry.load().ok().flatten()) };
-    store.ids()?.iter().filter_map(load).map(|state| report(&state)).collect()
+/// All containers of the store, by id, each with its failure if it cannot be told of. One that is deleted meanwhile, or
+/// not made yet, is left out.
+pub fn list(store: &Store) -> Result<Vec<Result<Listed>>> {
+    let load = |id: &String| match store.open(id).and_then(|entry| entry.load()) {
+        Err(error) if error.kind() == Kind::NotFound => None,
+        Ok(None) => None,
+        Ok(Some(state)) => Some(report(&state)),
+        Err(error) => Some(Err(error)),
+    };
+    Ok(store.ids()?.iter().filter_map(load).collect())
 }
 
 /// The pids of all processes of a container, as the host numbers them, sorted.

@@ -42,7 +42,11 @@ impl Sockets {
                 terminal::send_descriptor(socket, "/dev/ptmx", console.as_fd())?;
                 Ok(None)
             }
-            (_, console) => Ok(console),
+            (None, Some(console)) => {
+                terminal::attend(&console)?;
+                Ok(Some(console))
+            }
+            (_, None) => Ok(None),
         }
     }
 

@@ -53,17 +53,10 @@ fn refuse(why: &str) -> Error {
 
 /// Runs the poststart hooks; the container does not outlive the failure of one (runtime.md "Lifecycle", step 9).
 pub(super) fn run_poststart(state: &State) -> Result<()> {
-    // Most containers have none: then their whole configuration need not be read.
-    if !state.config.get().contains("\"poststart\"") {
-        return Ok(());
-    }
-    let spec = state.spec()?;
-    let Some(list) = &spec.hooks else { return Ok(()) };
-    let json = state.hook_state(&spec).json("running", state.init.map(|init| init.pid));
     let run = || {
-        let mut poststart = hooks::plan(list)?.poststart;
-        hooks::set_default_env(&mut poststart, &super::own_environment());
-        hooks::run(&poststart, &json, "poststart", Some(&state.bundle))
+        let (hooks, told) = state.later_hooks()?;
+        let told = told.json("running", state.init.map(|init| init.pid));
+        hooks::run(&hooks.poststart, &told, "poststart", Some(&state.bundle))
     };
     run().during(Phase::Hooks).inspect_err(|_| {
         if let Ok(Some(init)) = state.open_init() {

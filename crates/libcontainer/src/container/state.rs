@@ -1,5 +1,6 @@
 //! What the runtime remembers of a container, and how it is judged against the kernel.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -9,10 +10,10 @@ use serde_json::value::RawValue;
 use super::report::Status;
 use crate::cgroups::Cgroup;
 use crate::error::{Result, SysContext};
-use crate::hooks::HookState;
+use crate::hooks::{self, HookState, HooksPlan};
 use crate::namespaces::NamespacesPlan;
 use crate::process::wait;
-use crate::spec::Spec;
+use crate::spec::{Hooks, Spec};
 
 /// `state.json`. There is no status in it: the kernel knows it, and cannot be left with a wrong one by a crash.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,6 +34,15 @@ pub(crate) struct State {
     pub(crate) namespaces: NamespacesPlan,
     /// config.json as it was: later changes must not affect the container (runtime.md "Lifecycle", step 2).
     pub(crate) config: Box<RawValue>,
+}
+
+/// The part of config.json that later hooks need.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct LaterHooks {
+    oci_version: String,
+    annotations: Option<BTreeMap<String, String>>,
+    hooks: Option<Hooks>,
 }
 
 /// Init's identity: a pid alone may be another process's by now.
@@ -68,12 +78,21 @@ impl State {
 
     /// What hooks are told of it.
     pub(crate) fn hook_state(&self, spec: &Spec) -> HookState {
-        HookState {
-            oci_version: spec.oci_version.clone(),
-            id: self.id.clone(),
-            bundle: self.bundle.clone(),
-            annotations: spec.annotations.clone(),
+        let (oci_version, annotations) = (spec.oci_version.clone(), spec.annotations.clone());
+        HookState { oci_version, id: self.id.clone(), bundle: self.bundle.clone(), annotations }
+    }
+
+    /// The hooks that run after the container was created, with the runtime's environment if they have none, and what
+    /// they are told. Most containers have none: so nothing else of the configuration is parsed.
+    pub(crate) fn later_hooks(&self) -> Result<(HooksPlan, HookState)> {
+        let part: LaterHooks = crate::spec::parse_json(self.config.get().as_bytes())?;
+        let mut plan = part.hooks.as_ref().map(hooks::plan).transpose()?.unwrap_or_default();
+        for list in [&mut plan.poststart, &mut plan.poststop] {
+            hooks::set_default_env(list, &super::own_environment());
         }
+        let LaterHooks { oci_version, annotations, .. } = part;
+        let annotations = annotations.unwrap_or_default();
+        Ok((plan, HookState { oci_version, id: self.id.clone(), bundle: self.bundle.clone(), annotations }))
     }
 }
 

@@ -45,14 +45,6 @@ pub(super) fn destroy(entry: &Entry, state: &State, cgroup: Whose) -> Result<Vec
 }
 
 fn run_poststop(state: &State) -> Result<Vec<Error>> {
-    // Most containers have none: then their whole configuration need not be read.
-    if !state.config.get().contains("\"poststop\"") {
-        return Ok(Vec::new());
-    }
-    let spec = state.spec()?;
-    let Some(list) = &spec.hooks else { return Ok(Vec::new()) };
-    let mut poststop = hooks::plan(list)?.poststop;
-    hooks::set_default_env(&mut poststop, &super::own_environment());
-    let json = state.hook_state(&spec).json("stopped", None);
-    Ok(hooks::run_all(&poststop, &json, "poststop", Some(&state.bundle)))
+    let (hooks, told) = state.later_hooks()?;
+    Ok(hooks::run_all(&hooks.poststop, &told.json("stopped", None), "poststop", Some(&state.bundle)))
 }

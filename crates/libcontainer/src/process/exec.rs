@@ -56,8 +56,9 @@ impl Joiner<'_> {
         if let Some(terminal) = &terminal {
             terminal.attach()?;
         }
+        let env = payload::environment(self.plan);
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
-        payload::confine(self.plan, filter.as_ref(), self.proc, &[channel.as_fd().as_raw_fd()])
+        payload::confine(self.plan, &env, filter.as_ref(), self.proc, &[channel.as_fd().as_raw_fd()])
     }
 }

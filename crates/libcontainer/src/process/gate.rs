@@ -55,7 +55,7 @@ impl Gate {
     /// Tells the starter why the payload could not be executed.
     pub(crate) fn fail(&self, error: &Error) {
         // Nobody else is left to be told if this fails: the starter will see init gone.
-        if let Ok(text) = serde_json::to_vec(error) {
+        if let Ok(text) = serde_json::to_vec(&error.clone().shortened()) {
             let _ = rustix::io::write(&self.result, &text);
         }
     }

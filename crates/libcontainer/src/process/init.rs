@@ -76,10 +76,11 @@ impl Init<'_> {
         if let Some(terminal) = &terminal {
             terminal.attach()?;
         }
+        let env = payload::environment(&plan.process);
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
         let keep: Vec<RawFd> = [channel.as_fd()].iter().chain(&self.gate_fds()).map(AsRawFd::as_raw_fd).collect();
-        payload::confine(&plan.process, filter.as_ref(), self.proc, &keep)
+        payload::confine(&plan.process, &env, filter.as_ref(), self.proc, &keep)
     }
 
     fn gate_fds(&self) -> Vec<BorrowedFd<'_>> {
@@ -122,7 +123,10 @@ impl Init<'_> {
 
     /// The last steps after `start`.
     fn execute(&self, payload: &Payload) -> Error {
-        match self.run_hooks(&self.plan.hooks.start_container, "startContainer", None) {
+        // Without an environment of their own they get the payload's, as in runc.
+        let mut list = self.plan.hooks.start_container.clone();
+        hooks::set_default_env(&mut list, &payload.env());
+        match self.run_hooks(&list, "startContainer", None) {
             Ok(()) => payload.execute(),
             Err(error) => error,
         }

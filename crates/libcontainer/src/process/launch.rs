@@ -94,6 +94,7 @@ pub(crate) fn outlive_parent() {
 
 /// Tells the parent of a failure; if the parent is gone, nobody is left to be told.
 pub(super) fn report(channel: &Channel, error: Error) -> Error {
+    let error = error.shortened();
     let _ = channel.send(&Message::Failed(error.clone()), None);
     error
 }

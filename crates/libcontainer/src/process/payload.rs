@@ -50,12 +50,19 @@ pub(crate) fn join_keyring(plan: &ProcessPlan) -> Result<()> {
 ///
 /// Of this process's descriptors only stdio, those passed on and those in `keep` are left: the path of the working
 /// directory or of the executable may lead through /proc/self/fd, and out of the container (CVE-2024-21626).
-pub(crate) fn confine(plan: &ProcessPlan, filter: Option<&Filter>, proc: &HostProc, keep: &[RawFd]) -> Result<Payload> {
+pub(crate) fn confine(
+    plan: &ProcessPlan,
+    env: &[String],
+    filter: Option<&Filter>,
+    proc: &HostProc,
+    keep: &[RawFd],
+) -> Result<Payload> {
     launch::outlive_parent();
     lsm::label_next_exec(&plan.lsm, proc)?;
     sys::fd::close_all_but(LAST_STDIO + plan.passed_fds, keep)
         .sys("close_range", "descriptors of the runtime")
         .during(Phase::Exec)?;
+    sys::fd::pass_on(LAST_STDIO + 1, plan.passed_fds).sys("fcntl", "descriptors to pass on").during(Phase::Exec)?;
     sys::signal::unblock_all().sys("rt_sigprocmask", "all signals").during(Phase::Exec)?;
     // The working directory is entered and checked before any filter: one may well deny getcwd(2).
     let entered = change_directory(plan)?;
@@ -73,7 +80,7 @@ pub(crate) fn confine(plan: &ProcessPlan, filter: Option<&Filter>, proc: &HostPr
         rustix::process::chdir(&plan.cwd).map_err(|errno| cwd_error(plan, errno))?;
         check_inside()?;
     }
-    let payload = find_payload(plan)?;
+    let payload = find_payload(plan, env)?;
     if let (true, Some(filter)) = (plan.no_new_privileges, filter) {
         seccomp::load(filter)?;
     }
@@ -123,16 +130,25 @@ fn check_inside() -> Result<()> {
     Err(Error::invalid("process.cwd", "it is outside the container's root filesystem").during(Phase::Exec))
 }
 
-fn find_payload(plan: &ProcessPlan) -> Result<Payload> {
-    let strings = |list: &[String]| list.iter().filter_map(|string| CString::new(string.as_str()).ok()).collect();
-    let has_home = plan.env.iter().any(|line| line.starts_with("HOME=") && line.len() > "HOME=".len());
-    let mut env: Vec<CString> = strings(&plan.env);
-    if !has_home {
-        env.retain(|line| !line.as_bytes().starts_with(b"HOME="));
-        env.extend(CString::new(format!("HOME={}", attributes::home_of(plan.attributes.uid))).ok());
+/// The payload's environment, with HOME as the container's /etc/passwd has it where the plan says nothing. Looked up
+/// before limits and filters bear on this process.
+pub(crate) fn environment(plan: &ProcessPlan) -> Vec<String> {
+    let mut env = plan.env.clone();
+    if !env.iter().any(|line| line.starts_with("HOME=") && line.len() > "HOME=".len()) {
+        env.retain(|line| !line.starts_with("HOME="));
+        env.push(format!("HOME={}", attributes::home_of(plan.attributes.uid)));
     }
+    env
+}
+
+fn find_payload(plan: &ProcessPlan, env: &[String]) -> Result<Payload> {
+    let strings = |list: &[String]| list.iter().filter_map(|string| CString::new(string.as_str()).ok()).collect();
     let name = plan.args.first().map(String::as_str).unwrap_or_default();
-    Ok(Payload { executable: find_executable(name, &plan.env).during(Phase::Exec)?, args: strings(&plan.args), env })
+    Ok(Payload {
+        executable: find_executable(name, env).during(Phase::Exec)?,
+        args: strings(&plan.args),
+        env: strings(env),
+    })
 }
 
 /// As execvp(3) finds it: a name with a slash is a path, any other is looked for in PATH.
@@ -172,8 +188,11 @@ fn check_executable(path: &CString) -> Result<(), Errno> {
     if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory {
         return Err(Errno::ISDIR);
     }
-    // Real and effective ids are the same by now. The filter may be older than faccessat2(2), which knows the difference.
-    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::empty())
+    // faccessat2(2) counts the capabilities of a user other than root, but a filter may be too old to allow it.
+    match rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::empty()) {
+        Err(Errno::ACCESS) => rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).or(Err(Errno::ACCESS)),
+        other => other,
+    }
 }
 
 fn executable_error(name: &str, errno: Errno) -> Error {
@@ -193,6 +212,11 @@ pub(crate) fn hide() -> Result<()> {
 }
 
 impl Payload {
+    /// Its environment.
+    pub(crate) fn env(&self) -> Vec<String> {
+        self.env.iter().map(|line| line.to_string_lossy().into_owned()).collect()
+    }
+
     /// Executes it; returns only on failure.
     pub(crate) fn execute(&self) -> Error {
         let errno = sys::exec::execve(&self.executable, &self.args, &self.env);

@@ -80,16 +80,6 @@ pub enum Ended {
     Killed(i32),
 }
 
-impl Ended {
-    /// As a shell reports it: the status, or 128 plus the signal.
-    pub fn exit_code(self) -> i32 {
-        match self {
-            Ended::Exited(status) => status,
-            Ended::Killed(signal) => 128 + signal,
-        }
-    }
-}
-
 /// Collects a child of this process; blocks until it has ended.
 pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Ended> {
     collect(pidfd, WaitIdOptions::EXITED)?

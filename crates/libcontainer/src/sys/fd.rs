@@ -29,6 +29,19 @@ fn close_range(first: RawFd, last: u32) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
+/// Marks every descriptor from `first` on close-on-exec (close_range(2), the flag since Linux 5.11).
+pub fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
+    // SAFETY: no memory is passed, and nothing is closed before an exec.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
+}
+
+/// Lets `count` descriptors from `first` on survive an exec again.
+pub fn pass_on(first: RawFd, count: RawFd) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    (first..first + count)
+        .try_for_each(|number| check(unsafe { libc::syscall(libc::SYS_fcntl, number, libc::F_SETFD, 0) }).map(drop))
+}
+
 /// Whether `number` is an open descriptor that survives an exec: one that this process was started with.
 pub fn is_inherited(number: RawFd) -> bool {
     // SAFETY: no memory is passed.

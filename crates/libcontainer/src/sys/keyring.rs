@@ -10,16 +10,14 @@ const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
 const KEYCTL_SETPERM: libc::c_int = 5;
 const KEYCTL_DESCRIBE: libc::c_int = 6;
 
-/// The possessor's permissions of a key, moved to where the user's are (keyctl_setperm(3)).
-const POSSESSOR_TO_USER_SHIFT: u32 = 8;
+/// keyctl_setperm(3).
 const USER_SEARCH: u32 = 0x0008_0000;
 
-/// Joins a new session keyring called `name`, and lets the container's processes of the same user search it.
+/// Joins the session keyring called `name`, a new one if there is none, and lets the container's processes of the same user search it.
 pub fn join_session_keyring(name: &CStr) -> Result<(), Errno> {
     // SAFETY: `name` is null-terminated and outlives the call.
     let id = check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })?;
-    let permissions = describe(id)?;
-    let searchable = permissions | USER_SEARCH | ((permissions >> POSSESSOR_TO_USER_SHIFT) & USER_SEARCH);
+    let searchable = describe(id)? | USER_SEARCH;
     // SAFETY: no memory is passed.
     check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, id, searchable) }).map(drop)
 }

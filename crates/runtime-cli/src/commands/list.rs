@@ -17,7 +17,13 @@ pub fn run(context: Context<'_>, args: &cli::List) -> Result<u8> {
         // The default one comes into being with the first container; one that was named is a mistake.
         return Err(anyhow!("open {}: {}", directory.display(), plain(&error)));
     }
-    let containers = container::list(&root.store)?;
+    let mut containers = Vec::new();
+    for container in container::list(&root.store)? {
+        match container {
+            Ok(container) => containers.push(container),
+            Err(error) => context.log.error(error),
+        }
+    }
     output::print(render(&containers, args)?)?;
     Ok(0)
 }

@@ -21,10 +21,6 @@ impl Terminal {
     /// # Errors
     /// If `console` is not a terminal's master, or ours cannot be made raw.
     pub fn attach(console: OwnedFd) -> Result<Terminal> {
-        let mut modes = tcgetattr(&console).context("tcgetattr")?;
-        // Our own terminal makes "\r\n" of "\n"; doing it twice would show.
-        modes.output_modes.remove(OutputModes::ONLCR);
-        tcsetattr(&console, OptionalActions::Now, &modes).context("tcsetattr")?;
         // The poll loop must not hang on a container that does not read.
         let flags = rustix::fs::fcntl_getfl(&console).context("fcntl")?;
         rustix::fs::fcntl_setfl(&console, flags | OFlags::NONBLOCK).context("fcntl")?;
