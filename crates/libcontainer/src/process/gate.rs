@@ -1,9 +1,10 @@
 //! Where a created container's init waits for `start`: two FIFOs in its state directory.
 //!
 //! Init holds both open for reading and writing, so it never blocks in an open, and a starter learns at once that init
-//! is gone (ENXIO). The starter writes a byte to the first; what comes back on the second is the failure of what init
-//! did then (hooks, execve), and its end of file means that init has executed the payload, since both are
-//! close-on-exec. While it waits, init needs no system call beyond read(2), which every seccomp profile allows.
+//! is gone (ENXIO). The starter writes a byte to the first. On the second comes back a byte when init is about to execute
+//! the payload, or the failure of a hook or of the execve; its end of file means that the payload was executed, since
+//! both are close-on-exec, or, without that byte, that init was killed. Init needs no system calls for all this beyond
+//! read(2) and write(2), which seccomp profiles allow, as runc's init needs them too.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,6 +19,8 @@ use crate::error::{Error, Kind, Phase, Result, SysContext};
 
 const START: &str = "exec.fifo";
 const RESULT: &str = "exec.result";
+/// Init is about to execute the payload.
+const EXECUTING: u8 = b'x';
 
 /// Init's side.
 #[derive(Debug)]
@@ -50,6 +53,12 @@ impl Gate {
                 other => return other.sys("read", START).map(drop),
             }
         }
+    }
+
+    /// Tells the starter that all is done but the execve.
+    pub(crate) fn executing(&self) {
+        // If the starter does not learn it, it says that init was killed; there is nothing better to do here.
+        let _ = rustix::io::write(&self.result, &[EXECUTING]);
     }
 
     /// Tells the starter why the payload could not be executed.
@@ -89,10 +98,18 @@ fn read_result(mut result: File) -> Result<()> {
             other => break other.sys("read", RESULT).map(drop)?,
         }
     }
-    if text.is_empty() {
-        return Ok(());
+    let (executing, error) = match text.split_first() {
+        Some((&EXECUTING, rest)) => (true, rest),
+        _ => (false, text.as_slice()),
+    };
+    match (executing, error.is_empty()) {
+        (true, true) => Ok(()),
+        (false, true) => {
+            Err(Error::new(Kind::System, "the container's init was killed before it could execute its process")
+                .remedy("look for an OOM kill in the kernel's log"))
+        }
+        (_, false) => Err(serde_json::from_slice(error).unwrap_or_else(|_| garbled())),
     }
-    Err(serde_json::from_slice(&text).unwrap_or_else(|_| garbled()))
 }
 
 fn wait_readable(result: &File) -> Result<()> {
@@ -126,10 +143,21 @@ mod tests {
             std::thread::scope(|scope| {
                 let starter = scope.spawn(|| open(directory));
                 gate.wait().expect("wait");
+                gate.executing();
                 drop(gate);
-                starter.join().expect("join").expect("closed without a word is success");
+                starter.join().expect("join").expect("success");
             });
             assert!(open(directory).expect_err("nobody there").to_string().contains("init is gone"));
+        });
+        in_directory(|directory| {
+            let gate = Gate::make(directory).expect("make");
+            std::thread::scope(|scope| {
+                let starter = scope.spawn(|| open(directory));
+                gate.wait().expect("wait");
+                drop(gate);
+                let error = starter.join().expect("join").expect_err("killed").to_string();
+                assert!(error.contains("was killed before it could execute"), "{error}");
+            });
         });
         in_directory(|directory| {
             let gate = Gate::make(directory).expect("make");
@@ -137,6 +165,7 @@ mod tests {
             std::thread::scope(|scope| {
                 let starter = scope.spawn(|| open(directory));
                 gate.wait().expect("wait");
+                gate.executing();
                 gate.fail(&error);
                 drop(gate);
                 assert_eq!(starter.join().expect("join").expect_err("failure"), error);

@@ -127,7 +127,10 @@ impl Init<'_> {
         let mut list = self.plan.hooks.start_container.clone();
         hooks::set_default_env(&mut list, &payload.env());
         match self.run_hooks(&list, "startContainer", None) {
-            Ok(()) => payload.execute(),
+            Ok(()) => {
+                self.gate.iter().for_each(Gate::executing);
+                payload.execute()
+            }
             Err(error) => error,
         }
     }
