@@ -194,7 +194,7 @@ def an_id_in_use(t):
     t.contains(t.exec(t.id, "hostname").out, "box")
 
 
-@case(crun="takes most of them, and deletes its own root for one")
+@case(crun="dangerous: delete of .. removes the directory above its root")
 def ids_with_bad_characters(t):
     t.save()
     for id in ("a/b", "..", ".", "", "a b", "a\nb", "ä", "../../etc", "a*"):
