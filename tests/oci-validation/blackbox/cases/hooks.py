@@ -144,13 +144,14 @@ def a_failing_start_container_hook_keeps_the_process_from_running(t):
     t.true(not os.path.exists(f"{t.rootfs}/ran"), "the process ran")
 
 
-@case(runc="1.1.5 fails the start")
-def a_failing_poststart_hook_is_only_warned_of(t):
+@case(runc="1.1.5 runs poststart hooks in create", crun="as before runtime-spec 1.2: warns only")
+def a_failing_poststart_hook_stops_the_container(t):
     hook(t, "poststart", script(t, "cat >/dev/null; exit 3", "failing"))
     note(t, "poststart", 2)
-    t.sleeper()
-    t.equal(t.state()["status"], "running")
-    t.equal(log(t), ["poststart2"])
+    t.create("sleep", "1000")
+    t.rt("start", t.id, code=1)
+    t.wait("stopped")
+    t.equal(log(t), [])
 
 
 @case(runc="1.1.5 skips the rest")

@@ -159,6 +159,7 @@ def the_id_may_have_these_characters(t):
 @case()
 def roots_do_not_see_each_other(t):
     t.sleeper()
+    os.mkdir(f"{t.directory}/other")
     result = subprocess.run([t.runtime, "--root", f"{t.directory}/other", "list", "-q"], capture_output=True, text=True)
     t.equal((result.returncode, result.stdout), (0, ""))
 

@@ -1,0 +1,165 @@
+"""What a hostile image, caller or moment must not achieve; each found once in this runtime or another."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+from cases.hooks import hook, log, note, script
+from suite import case
+
+OLD = "1.1.5"
+
+
+def init_of(t):
+    return t.state()["pid"]
+
+
+def links(pid):
+    directory = f"/proc/{pid}/fd"
+    return {int(number): os.readlink(f"{directory}/{number}") for number in os.listdir(directory)}
+
+
+@case()
+def a_waiting_init_holds_nothing_of_the_host(t):
+    """CVE-2024-21626: an exec into the created container, or a startContainer hook, could walk out through it."""
+    t.create("sleep", "1000")
+    held = {number: path for number, path in links(init_of(t)).items() if number > 2}
+    t.equal({path for path in held.values() if not re.search(r"/exec\.\w+$|^(pipe|socket|anon_inode):", path)}, set())
+
+
+@case()
+def no_descriptor_leads_to_the_hosts_executables(t):
+    """CVE-2024-21626, attack 3b: the executable's own path leads through a descriptor of the runtime."""
+    for number in range(3, 24):
+        for up in ("..", "../../..", "../../../../.."):
+            t.process["args"] = [f"/proc/self/fd/{number}/{up}/usr/bin/id"]
+            t.save()
+            t.rt("run", t.id, code=1)
+
+
+@case()
+def no_descriptor_leads_a_working_directory_out(t):
+    """CVE-2024-21626, attack 1."""
+    for number in range(3, 24):
+        t.process["cwd"] = f"/proc/self/fd/{number}"
+        t.process["args"] = ["/bin/pwd"]
+        t.save()
+        result = t.rt("run", t.id, code=None)
+        t.true(result.code != 0 or result.out.strip().startswith("/proc"), f"{number}: {result.out}")
+
+
+@case()
+def ignored_signals_are_not_inherited(t):
+    t.process["args"] = ["/bin/cat", "/proc/self/status"]
+    t.save()
+
+    def ignore():
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_IGN)
+
+    command = [t.runtime, "--root", t.root, "run", t.id]
+    result = subprocess.run(
+        command, cwd=t.bundle, stdin=subprocess.DEVNULL, capture_output=True, text=True, preexec_fn=ignore, timeout=20
+    )
+    t.equal(result.returncode, 0, result.stderr)
+    ignored = re.search(r"SigIgn:\s*(\w+)", result.stdout)[1]
+    standard = int(ignored, 16) & ((1 << 31) - 1)
+    t.equal(standard, 0, "ignored signals of the payload")
+
+
+@case()
+def a_missing_working_directory_is_made(t):
+    t.process["cwd"] = "/not/there/yet"
+    t.equal(t.sh("pwd").out.strip(), "/not/there/yet")
+
+
+@case(runc=OLD + " only warns", crun="does not look")
+def a_cgroup_in_use_is_refused_and_left_alone(t):
+    t.config["linux"]["cgroupsPath"] = f"/blackbox-shared-{os.getpid()}"
+    t.sleeper()
+    other = f"{t.id}-other"
+    t.rt("run", other, code=1)
+    t.equal(t.state()["status"], "running")
+    t.equal(t.rt("list", "-q").out.split(), [t.id])
+
+
+@case(runc=OLD + " loses states in such races", crun="likewise")
+def creating_and_deleting_at_once_loses_nothing(t):
+    t.process["args"] = ["/bin/sleep", "1000"]
+    t.save()
+    end = time.monotonic() + 8
+
+    def forever(*arguments):
+        command = [t.runtime, "--root", t.root, *arguments, t.id]
+        while time.monotonic() < end:
+            subprocess.run(command, cwd=t.bundle, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+
+    children = []
+    for arguments in [("create",), ("delete", "--force")] * 3:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                forever(*arguments)
+            finally:
+                os._exit(0)
+        children.append(pid)
+    for pid in children:
+        os.waitpid(pid, 0)
+    t.rt("delete", "--force", t.id)
+    t.none_left()
+
+
+@case(runc=OLD + ": nothing to signal yet", crun="likewise")
+def a_container_whose_hook_hangs_can_be_deleted(t):
+    hook(t, "createRuntime", script(t, "exec sleep 1003", "hanging"), timeout=4)
+    t.process["args"] = ["/bin/sleep", "1000"]
+    t.save()
+    creating = t.start_rt("create", t.id)
+    time.sleep(1)
+    t.rt("delete", "--force", t.id)
+    t.finish(creating, code=1)
+    t.none_left()
+
+
+@case(runc="leaves the cgroups", crun="likewise")
+def an_init_dies_with_a_killed_create(t):
+    hook(t, "createContainer", script(t, "exec sleep 3", "slow"))
+    t.process["args"] = ["/bin/sleep", "1000"]
+    t.save()
+    creating = t.start_rt("create", t.id)
+    time.sleep(1)
+    creating.kill()
+    creating.wait()
+    t.rt("delete", "--force", t.id)
+    t.none_left()
+
+
+@case(crun="process 1 ignores it")
+def a_created_container_ends_by_a_signal(t):
+    t.create("sleep", "1000")
+    t.rt("kill", t.id, "TERM")
+    t.wait("stopped")
+
+
+@case(runc="leaves it to the caller", crun="likewise")
+def a_start_of_an_init_that_is_killed_fails(t):
+    t.file("/kill.sh", "#!/bin/sh\nkill -9 $PPID\n", 0o755)
+    t.config["linux"]["namespaces"] = [n for n in t.config["linux"]["namespaces"] if n["type"] != "pid"]
+    hook(t, "startContainer", "/kill.sh")
+    note(t, "poststart")
+    t.create("true")
+    t.rt("start", t.id, code=1)
+    t.equal(log(t), [], "poststart hooks of a container that never ran")
+
+
+@case()
+def a_pid_file_does_not_write_through_a_link(t):
+    victim = f"{t.directory}/victim"
+    open(victim, "w").write("precious")
+    os.symlink(victim, f"{t.directory}/.pid")
+    t.process["args"] = ["/bin/true"]
+    t.save()
+    t.rt("run", "--pid-file", f"{t.directory}/pid", t.id, code=None)
+    t.equal(open(victim).read(), "precious")
