@@ -34,7 +34,7 @@ class Case:
 
 
 def case(**skip):
-    """Registers a case. `crun="why"` says that this peer cannot pass, and why."""
+    """Registers a case. `crun="why"` says that this peer cannot pass, and why; with "dangerous: " it is never tried."""
 
     def register(function):
         CASES.append(Case(function, skip))

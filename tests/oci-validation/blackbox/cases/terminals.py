@@ -98,7 +98,7 @@ def console_socket_with_run_detach(t):
         os.close(master)
 
 
-@case(crun="leaves the master unreachable")
+@case()
 def a_detached_terminal_without_a_socket_is_refused(t):
     t.process["terminal"] = True
     t.contains(t.create("true", code=1).err, "console")
