@@ -33,15 +33,18 @@ fn set_mask(mask: u64) -> Result<(), Errno> {
     .map(drop)
 }
 
-/// Gives `signal` its default action again.
+/// Gives `signal` its default action again. SIGKILL and SIGSTOP have no other: they refuse.
 pub fn reset(signal: libc::c_int) {
-    // SAFETY: SIG_DFL installs no handler.
-    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's own structure, since the C library keeps signals 32 and 33 to itself. All zeroes: SIG_DFL, no flags,
+    // no restorer, an empty mask.
+    let default = [0u64; 4];
+    let none = std::ptr::null_mut::<u64>();
+    // SAFETY: `default` is as long as the kernel's sigaction and outlives the call; SIG_DFL installs no handler.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, none, size_of::<u64>()) };
 }
 
 /// Gives every signal its default action again.
 pub fn reset_all() {
-    // SIGKILL, SIGSTOP and the C library's own two refuse, which is right.
     (1..=LAST_SIGNAL).for_each(reset);
 }
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
@@ -21,6 +21,9 @@ impl Terminal {
     /// # Errors
     /// If `console` is not a terminal's master, or ours cannot be made raw.
     pub fn attach(console: OwnedFd) -> Result<Terminal> {
+        if !rustix::termios::isatty(&console) {
+            bail!("what should be its master is no terminal");
+        }
         // The poll loop must not hang on a container that does not read.
         let flags = rustix::fs::fcntl_getfl(&console).context("fcntl")?;
         rustix::fs::fcntl_setfl(&console, flags | OFlags::NONBLOCK).context("fcntl")?;
