@@ -114,6 +114,7 @@ impl Making {
             owner: rustix::process::geteuid().as_raw(),
             init: None,
             cgroup: plan.cgroup.location(),
+            keyring: plan.process.keyring.is_some(),
             namespaces: plan.namespaces.clone(),
             config,
         };

@@ -32,8 +32,7 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Launched> 
         id: id.to_owned(),
         bundle: state.bundle.clone(),
         passed_fds,
-        // In a keyring namespace of the same name: exec'ed processes share the container's session.
-        no_new_keyring: false,
+        no_new_keyring: !state.keyring,
         ..Request::default()
     };
     let mut process = options.process.clone();

@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) init: Option<Init>,
     /// Where its processes are.
     pub(crate) cgroup: Cgroup,
+    /// Whether its processes join a session keyring of its own.
+    pub(crate) keyring: bool,
     /// What it does not share with the runtime.
     pub(crate) namespaces: NamespacesPlan,
     /// config.json as it was: later changes must not affect the container (runtime.md "Lifecycle", step 2).
