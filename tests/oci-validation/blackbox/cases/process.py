@@ -192,7 +192,9 @@ def sysctl(t):
 def signals_are_as_new(t):
     out = t.run("cat", "/proc/self/status").out
     for field in ("SigBlk", "SigIgn", "SigCgt"):
-        t.matches(out, rf"^{field}:\s+0000000000000000$")
+        value = int(t.matches(out, rf"^{field}:\s+(\w+)$")[1], 16)
+        # glibc's posix_spawn (make uses it) has its children ignore 32 and 33, its own; programs cannot tell.
+        t.equal(value & ~(0b11 << 31), 0, field)
 
 
 @case()
