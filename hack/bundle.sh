@@ -24,6 +24,8 @@ printf 'root:x:0:\ndaemon:x:1:\ntty:x:5:\nnogroup:x:65534:\n' >"$rootfs/etc/grou
 rm -f "$bundle/config.json"
 "${RUNTIME:-creel}" spec --bundle "$bundle"
 if (($#)); then
-    jq '.process.args = $ARGS.positional | .process.terminal = false' "$bundle/config.json" --args "$@" >"$bundle/config.json.new"
+    # Not jq's --args: it would take an argument like -c for its own.
+    args=$(python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))' "$@")
+    jq --argjson args "$args" '.process.args = $args | .process.terminal = false' "$bundle/config.json" >"$bundle/config.json.new"
     mv "$bundle/config.json.new" "$bundle/config.json"
 fi
