@@ -113,6 +113,7 @@ impl Making {
             created: state::now(),
             owner: rustix::process::geteuid().as_raw(),
             init: None,
+            creating: true,
             cgroup: plan.cgroup.location(),
             keyring: plan.process.keyring.is_some(),
             namespaces: plan.namespaces.clone(),
@@ -143,14 +144,14 @@ impl Making {
         }
         if plan.hooks.run_during_create() {
             // Hooks take their time, and may hang: until they are done `kill` and `delete --force` must find init.
-            self.save_init(pid)?;
+            self.save_init(pid, true)?;
         }
         // The child makes its mounts meanwhile.
         let filter = compile(plan.process.seccomp.as_ref())?;
         let console = launching.until_ready(|| self.run_hooks(plan, pid.as_raw_pid()))?;
         attributes::limit(&plan.process.attributes, pid, proc)?;
         let console = sockets.hand_over_console(console)?.filter(|_| options.attach_console);
-        self.save_init(pid)?;
+        self.save_init(pid, false)?;
         if let Some(path) = &options.pid_file {
             super::pid_file::write(path, pid.as_raw_pid())?;
             self.pid_file = Some(path.clone());
@@ -158,7 +159,8 @@ impl Making {
         let notify = if self.starts { NotifyRelay::bind(&self.entry, pid)? } else { None };
         launching.pidfd().map_or(Ok(()), |pidfd| sockets.hand_over_pidfd(pidfd))?;
         let (pid, pidfd) = launching.finish(filter, !self.starts)?;
-        let launched = Launched { pid, pidfd, console, notify, warnings: plan.warnings.clone() };
+        let start_time = self.state.init.map_or(0, |init| init.start_time);
+        let launched = Launched { pid, pidfd, console, start_time, notify, warnings: plan.warnings.clone() };
         if self.starts {
             super::start::run_poststart(&self.state)?;
         }
@@ -166,13 +168,10 @@ impl Making {
         Ok(launched)
     }
 
-    fn save_init(&mut self, pid: Pid) -> Result<()> {
-        let init = Some(state::identify(pid)?);
-        if self.state.init != init {
-            self.state.init = init;
-            self.entry.save(&self.state)?;
-        }
-        Ok(())
+    fn save_init(&mut self, pid: Pid, creating: bool) -> Result<()> {
+        self.state.init = Some(state::identify(pid)?);
+        self.state.creating = creating;
+        self.entry.save(&self.state)
     }
 
     /// The hooks of the runtime's own namespaces, once the mounts are made (config.md "Prestart", "CreateRuntime").

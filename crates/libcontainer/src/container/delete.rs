@@ -3,11 +3,11 @@
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use super::Store;
 use super::report::Status;
-use super::state::State;
+use super::state::{Init, State};
 use super::store::missing;
 use super::teardown::{self, Whose};
 use crate::error::{During, Error, Kind, Phase, Result};
@@ -23,6 +23,19 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<Vec<String>> {
         // Before the lock is waited for: its holder may be a create whose hooks hang.
         kill_at_once(store, id);
     }
+    delete_one(store, id, force, None)
+}
+
+/// [`delete`] by force of the container that `run` gave `pid` and `start_time` for, after its process has ended: not
+/// of another one that somebody has made under its id meanwhile.
+///
+/// # Errors
+/// As [`delete`].
+pub fn delete_own(store: &Store, id: &str, pid: Pid, start_time: u64) -> Result<Vec<String>> {
+    delete_one(store, id, true, Some(Init { pid: pid.as_raw_pid(), start_time }))
+}
+
+fn delete_one(store: &Store, id: &str, force: bool, only: Option<Init>) -> Result<Vec<String>> {
     let entry = match store.open_locked(id) {
         Err(error) if force && error.kind() == Kind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -37,6 +50,9 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<Vec<String>> {
         entry.remove()?;
         return if force { Ok(Vec::new()) } else { Err(missing(id)) };
     };
+    if only.is_some() && state.init != only {
+        return Ok(Vec::new());
+    }
     match state.status() {
         Ok(Status::Stopped | Status::Created | Status::Creating) => {}
         _ if force => {}

@@ -8,7 +8,7 @@ use crate::error::{During, Error, Kind, Phase, Result};
 use crate::host::{HostProc, ProcessFacts};
 use crate::plan::{self, Request};
 use crate::process::launch::{Birth, compile, launch};
-use crate::process::{Joiner, sealed_exe};
+use crate::process::{Joiner, sealed_exe, wait};
 
 /// Executes another process in a container.
 ///
@@ -60,7 +60,8 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Launched> 
             let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
         })?;
     }
-    Ok(Launched { pid, pidfd, console, notify: None, warnings: plan.capabilities.warnings.clone() })
+    let start_time = wait::stat(pid.as_raw_pid()).map_or(0, |stat| stat.start_time);
+    Ok(Launched { pid, pidfd, console, start_time, notify: None, warnings: plan.capabilities.warnings.clone() })
 }
 
 fn refuse(why: &str) -> Error {

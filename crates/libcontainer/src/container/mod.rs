@@ -18,7 +18,7 @@ mod teardown;
 mod time;
 
 pub use create::{create, run};
-pub use delete::delete;
+pub use delete::{delete, delete_own};
 pub use exec::exec;
 pub use kill::kill;
 pub use notify::NotifyRelay;
@@ -103,6 +103,8 @@ pub struct Launched {
     pub pidfd: OwnedFd,
     /// The terminal's master, if the caller asked for it.
     pub console: Option<OwnedFd>,
+    /// When it started, in clock ticks after boot: with the pid, its identity.
+    pub start_time: u64,
     /// Where its readiness is awaited, if a service manager wants to know (`run` only).
     pub notify: Option<NotifyRelay>,
     /// What was wrong without being an error, for the log.

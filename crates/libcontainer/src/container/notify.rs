@@ -4,8 +4,10 @@
 //! directory of its state, in which `start` or `run` binds a socket, and what is said there is relayed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags};
@@ -100,13 +102,23 @@ impl NotifyRelay {
             if let Some(ready) = text.lines().find(|line| line.starts_with("READY=")) {
                 let socket = UnixDatagram::unbound().sys("socket", VARIABLE).during(Phase::Start)?;
                 for line in [format!("{ready}\n"), format!("MAINPID={}", self.pid.as_raw_pid())] {
-                    let sent = socket.send_to(line.as_bytes(), &self.manager);
+                    let sent = self.address().and_then(|manager| socket.send_to_addr(line.as_bytes(), &manager));
                     sent.sys("sendto", self.manager.display()).during(Phase::Start)?;
                 }
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+}
+
+impl NotifyRelay {
+    /// A leading `@` is how the abstract name space is written (sd_notify(3)).
+    fn address(&self) -> std::io::Result<SocketAddr> {
+        match self.manager.as_os_str().as_bytes().strip_prefix(b"@") {
+            Some(name) => SocketAddr::from_abstract_name(name),
+            None => SocketAddr::from_pathname(&self.manager),
+        }
     }
 }
 

@@ -15,7 +15,8 @@ use crate::namespaces::NamespacesPlan;
 use crate::process::wait;
 use crate::spec::{Hooks, Spec};
 
-/// `state.json`. There is no status in it: the kernel knows it, and cannot be left with a wrong one by a crash.
+/// `state.json`. Whether a container waits, runs or has stopped is not in it: the kernel knows, and cannot be left with a
+/// wrong answer by a crash.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct State {
     /// The container's id.
@@ -26,8 +27,10 @@ pub(crate) struct State {
     pub(crate) created: String,
     /// The user who created it.
     pub(crate) owner: u32,
-    /// Absent while it is being created.
+    /// Absent until it was cloned.
     pub(crate) init: Option<Init>,
+    /// Until all is set up: init may be on record before, for `kill` and `delete`, but is not confined yet.
+    pub(crate) creating: bool,
     /// Where its processes are.
     pub(crate) cgroup: Cgroup,
     /// Whether its processes join a session keyring of its own.
@@ -62,6 +65,7 @@ impl State {
         let alive = wait::stat(init.pid).filter(|stat| stat.start_time == init.start_time && !stat.is_dead);
         Ok(match alive {
             None => Status::Stopped,
+            Some(_) if self.creating => Status::Creating,
             Some(_) if self.cgroup.is_frozen()? => Status::Paused,
             Some(stat) if stat.has_executed => Status::Running,
             Some(_) => Status::Created,

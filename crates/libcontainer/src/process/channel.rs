@@ -25,6 +25,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -113,6 +114,15 @@ impl Channel {
             Message::Failed(error) => Err(error),
             message => Ok(Some((message, descriptor))),
         }
+    }
+}
+
+impl Channel {
+    /// Whether the other end is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        let mut watched = [PollFd::new(self, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut watched, Some(&now)).is_ok_and(|events| events > 0)
     }
 }
 

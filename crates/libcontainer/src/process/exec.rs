@@ -11,7 +11,7 @@ use crate::host::HostProc;
 use crate::namespaces::{Kind, NamespacesPlan};
 use crate::plan::ProcessPlan;
 use crate::sys::clone::SingleThreaded;
-use crate::{sys, terminal, userns};
+use crate::{lsm, sys, terminal, userns};
 
 /// Everything that a joining process inherits from its parent.
 pub(crate) struct Joiner<'a> {
@@ -57,8 +57,9 @@ impl Joiner<'_> {
             terminal.attach()?;
         }
         let env = payload::environment(self.plan);
+        lsm::label_next_exec(&self.plan.lsm, self.proc)?;
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
-        payload::confine(self.plan, &env, filter.as_ref(), self.proc, &[channel.as_fd().as_raw_fd()])
+        payload::confine(self.plan, &env, filter.as_ref(), &[channel.as_fd().as_raw_fd()])
     }
 }

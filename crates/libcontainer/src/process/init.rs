@@ -14,7 +14,7 @@ use crate::host::HostProc;
 use crate::namespaces::{self, Kind, OpenNamespace};
 use crate::plan::Plan;
 use crate::sys::clone::SingleThreaded;
-use crate::{rootfs, sys, sysctl, terminal, userns};
+use crate::{lsm, rootfs, sys, sysctl, terminal, userns};
 
 /// Everything that init inherits from its parent: the plan, and what was opened on the host.
 pub(crate) struct Init<'a> {
@@ -68,7 +68,9 @@ impl Init<'_> {
         }
         self.run_hooks(&plan.hooks.create_container, "createContainer", Some(&plan.rootfs.path))?;
         // runc makes it, and engines rely on that; what is in the way, the chdir will tell.
-        let _ = root.root().mkdir_all(&plan.process.cwd, 0o755);
+        if !plan.process.cwd.starts_with("/proc") {
+            let _ = root.root().mkdir_all(&plan.process.cwd, 0o755);
+        }
         rootfs::enter(root, &plan.rootfs).during(Phase::Rootfs)?;
         let terminal = plan.process.terminal.map(terminal::open).transpose()?;
         sysctl::apply(&plan.sysctl, self.proc)?;
@@ -77,10 +79,11 @@ impl Init<'_> {
             terminal.attach()?;
         }
         let env = payload::environment(&plan.process);
+        lsm::label_next_exec(&plan.process.lsm, self.proc)?;
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
         let keep: Vec<RawFd> = [channel.as_fd()].iter().chain(&self.gate_fds()).map(AsRawFd::as_raw_fd).collect();
-        payload::confine(&plan.process, &env, filter.as_ref(), self.proc, &keep)
+        payload::confine(&plan.process, &env, filter.as_ref(), &keep)
     }
 
     fn gate_fds(&self) -> Vec<BorrowedFd<'_>> {

@@ -50,6 +50,9 @@ pub(crate) fn launch(birth: Birth<'_>, child: impl FnOnce(Channel, SingleThreade
         Cloned::Child(alone) => {
             drop(ours);
             die_with_parent();
+            if theirs.is_closed() {
+                exit_now(1); // the parent was gone before that took effect
+            }
             // What this program or its caller ignored (SIGPIPE, SIGHUP) the payload must not inherit.
             signal::reset_all();
             let joined = if in_v2 { birth.membership.join_self_v1() } else { birth.membership.join_self() };
@@ -133,7 +136,9 @@ impl Launching {
     /// What the child died of, if it has: the parent's own failure is then only a consequence.
     pub(crate) fn prefer_childs(&mut self, error: Error) -> Error {
         let is_dead = |pidfd: &OwnedFd| wait::wait_for_end(pidfd.as_fd(), Duration::ZERO).unwrap_or(false);
-        match self.pidfd.as_ref().is_some_and(is_dead).then(|| self.channel.receive()) {
+        // With its end closed or itself gone, what is left in the channel is there to be read without waiting.
+        let is_gone = error.errno() == Some(Errno::PIPE) || self.pidfd.as_ref().is_some_and(is_dead);
+        match is_gone.then(|| self.channel.receive()) {
             Some(Err(childs)) => childs,
             Some(Ok(_)) => self.explain_death(),
             None => error,
@@ -152,7 +157,8 @@ impl Launching {
                 }
                 (Some((Message::RootfsReady, _)), Some(on_rootfs)) => {
                     on_rootfs()?;
-                    self.channel.send(&Message::HooksDone, None)?;
+                    let sent = self.channel.send(&Message::HooksDone, None);
+                    sent.map_err(|error| self.prefer_childs(error))?;
                 }
                 (Some((Message::Ready, console)), _) => return Ok(console),
                 (Some(_), _) => return Err(garbled()),
@@ -177,9 +183,13 @@ impl Launching {
             return Err(garbled());
         }
         let pidfd = self.pidfd.take().ok_or_else(garbled)?;
-        if must_live && wait::wait_for_end(pidfd.as_fd(), Duration::ZERO)? {
-            self.pidfd = Some(pidfd);
-            return Err(self.explain_death());
+        if wait::wait_for_end(pidfd.as_fd(), Duration::ZERO)? {
+            // It may have run already; but was it executed? Until it is collected, its stat tells.
+            let stat = wait::stat(self.pid.as_raw_pid());
+            if must_live || stat.is_some_and(|stat| !stat.has_executed) {
+                self.pidfd = Some(pidfd);
+                return Err(self.explain_death());
+            }
         }
         Ok((self.pid, pidfd))
     }

@@ -11,10 +11,9 @@ use rustix::process::DumpableBehavior;
 
 use super::launch;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
-use crate::host::HostProc;
 use crate::plan::ProcessPlan;
 use crate::seccomp::Filter;
-use crate::{attributes, capabilities, lsm, seccomp, sys};
+use crate::{attributes, capabilities, seccomp, sys};
 
 /// The last descriptor that every program knows.
 const LAST_STDIO: RawFd = 2;
@@ -25,6 +24,7 @@ pub(crate) struct Payload {
     executable: CString,
     args: Vec<CString>,
     env: Vec<CString>,
+    passed_fds: RawFd,
 }
 
 /// Joins the session keyring of the container. Best effort where there are no keyrings (kernel without CONFIG_KEYS, an
@@ -45,24 +45,16 @@ pub(crate) fn join_keyring(plan: &ProcessPlan) -> Result<()> {
     }
 }
 
-/// Becomes the user with the capabilities, label and filter of the plan, in its working directory, and finds its
+/// Becomes the user with the capabilities and filter of the plan, in its working directory, and finds its
 /// executable. Nothing that needs a privilege can be done after this.
 ///
 /// Of this process's descriptors only stdio, those passed on and those in `keep` are left: the path of the working
 /// directory or of the executable may lead through /proc/self/fd, and out of the container (CVE-2024-21626).
-pub(crate) fn confine(
-    plan: &ProcessPlan,
-    env: &[String],
-    filter: Option<&Filter>,
-    proc: &HostProc,
-    keep: &[RawFd],
-) -> Result<Payload> {
+pub(crate) fn confine(plan: &ProcessPlan, env: &[String], filter: Option<&Filter>, keep: &[RawFd]) -> Result<Payload> {
     launch::outlive_parent();
-    lsm::label_next_exec(&plan.lsm, proc)?;
     sys::fd::close_all_but(LAST_STDIO + plan.passed_fds, keep)
         .sys("close_range", "descriptors of the runtime")
         .during(Phase::Exec)?;
-    sys::fd::pass_on(LAST_STDIO + 1, plan.passed_fds).sys("fcntl", "descriptors to pass on").during(Phase::Exec)?;
     sys::signal::unblock_all().sys("rt_sigprocmask", "all signals").during(Phase::Exec)?;
     // The working directory is entered and checked before any filter: one may well deny getcwd(2).
     let entered = change_directory(plan)?;
@@ -148,6 +140,7 @@ fn find_payload(plan: &ProcessPlan, env: &[String]) -> Result<Payload> {
         executable: find_executable(name, env).during(Phase::Exec)?,
         args: strings(&plan.args),
         env: strings(env),
+        passed_fds: plan.passed_fds,
     })
 }
 
@@ -219,6 +212,10 @@ impl Payload {
 
     /// Executes it; returns only on failure.
     pub(crate) fn execute(&self) -> Error {
+        // Only now: hooks that ran in between have no business with them.
+        if let Err(errno) = sys::fd::pass_on(LAST_STDIO + 1, self.passed_fds) {
+            return Error::system("fcntl", "descriptors to pass on", errno).during(Phase::Exec);
+        }
         let errno = sys::exec::execve(&self.executable, &self.args, &self.env);
         let name = self.executable.to_string_lossy();
         let error = Error::system("execve", format!("exec: \"{name}\""), errno)

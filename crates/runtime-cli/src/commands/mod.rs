@@ -19,7 +19,7 @@ mod version;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
-use libcontainer::container::Store;
+use libcontainer::container::{NotifyRelay, Store};
 use libcontainer::process::sealed_exe;
 
 use crate::argv::parse_bool;
@@ -75,6 +75,14 @@ fn check_id(id: &str) -> Result<()> {
         bail!("container id cannot be empty");
     }
     Ok(())
+}
+
+/// Waits until the payload is ready, if a service manager wants to know. That this one cannot be told does not harm the
+/// container.
+fn relay_ready(log: &Log, notify: Option<NotifyRelay>) {
+    if let Some(Err(error)) = notify.map(NotifyRelay::wait) {
+        log.warning(error);
+    }
 }
 
 /// Logs what was wrong without being an error.

@@ -1,9 +1,9 @@
 //! `run`: create, start and, unless detached, wait and delete.
 
 use anyhow::Result;
-use libcontainer::container::{self, NotifyRelay};
+use libcontainer::container;
 
-use super::{Context, check_id, create, warn};
+use super::{Context, check_id, create, relay_ready, warn};
 use crate::cli;
 use crate::foreground::Foreground;
 
@@ -15,16 +15,17 @@ pub fn run(context: Context<'_>, args: &cli::Run) -> Result<u8> {
     if args.detach {
         let launched = container::run(&store, &options)?;
         warn(context.log, &launched.warnings);
-        launched.notify.map_or(Ok(()), NotifyRelay::wait)?;
+        relay_ready(context.log, launched.notify);
         context.log.debug(|| format!("{} runs detached, its init is {}", options.id, launched.pid.as_raw_nonzero()));
         return Ok(0);
     }
     options.attach_console = true;
     let foreground = Foreground::prepare(!args.no_subreaper, context.log)?;
     let launched = container::run(&store, &options)?;
+    let (pid, start_time) = (launched.pid, launched.start_time);
     let outcome = foreground.attend(launched, context.log);
     if !args.keep {
-        match container::delete(&store, &options.id, true) {
+        match container::delete_own(&store, &options.id, pid, start_time) {
             Ok(warnings) => warn(context.log, &warnings),
             Err(error) => context.log.warning(error),
         }

@@ -48,7 +48,7 @@ impl Foreground {
     /// # Errors
     /// If its terminal cannot be relayed. The process is then killed.
     pub fn attend(self, launched: Launched, log: &Log) -> Result<u8> {
-        let Launched { pid, pidfd, console, notify, warnings } = launched;
+        let Launched { pid, pidfd, console, notify, warnings, .. } = launched;
         warnings.iter().for_each(|warning| log.warning(warning));
         let watch = Watch { foreground: self, pid, pidfd, log };
         let outcome = watch.wait(console, notify);
@@ -86,10 +86,13 @@ impl Watch<'_> {
         let status = loop {
             let ready = self.poll(relay.as_ref(), notify.as_ref()).context("poll")?;
             if ready.notify
-                && let Some(payload) = &notify
-                && payload.forward()?
+                && let Some(payload) = notify.take()
             {
-                notify = None;
+                match payload.forward() {
+                    Ok(true) => {}
+                    Ok(false) => notify = Some(payload),
+                    Err(error) => self.log.warning(error),
+                }
             }
             if ready.signals
                 && let Some(status) = self.handle_signals(terminal.as_ref())

@@ -16,6 +16,7 @@ fn launched(child: &Child, console: Option<OwnedFd>) -> Launched {
         pid,
         pidfd: pidfd_open(pid, PidfdFlags::empty()).expect("pidfd"),
         console,
+        start_time: 0,
         notify: None,
         warnings: vec![],
     }

@@ -163,3 +163,48 @@ def a_pid_file_does_not_write_through_a_link(t):
     t.save()
     t.rt("run", "--pid-file", f"{t.directory}/pid", t.id, code=None)
     t.equal(open(victim).read(), "precious")
+
+
+@case(runc=OLD + ": not found by exec yet", crun="likewise")
+def nothing_can_join_before_the_root_is_changed(t):
+    """An exec while create's hooks run would be at the root of a copy of the host's mounts."""
+    for kind in ("createRuntime", "createContainer"):
+        t.config["hooks"] = {}
+        hook(t, kind, script(t, "exec sleep 2", f"slow-{kind}"))
+        t.process["args"] = ["/bin/sleep", "1000"]
+        t.save()
+        creating = t.start_rt("create", t.id)
+        time.sleep(1)
+        t.equal(t.state()["status"], "creating")
+        t.exec("ls", "/", code=255)
+        t.finish(creating)
+        t.equal(t.state()["status"], "created")
+        t.rt("delete", "--force", t.id)
+        t.none_left()
+
+
+@case(runc=OLD + " deletes the new one", crun="not looked into")
+def a_run_deletes_its_own_container_only(t):
+    t.process["args"] = ["/bin/sleep", "1000"]
+    t.save()
+    running = t.start_rt("run", t.id)
+    t.until(lambda: t.rt("list", "-q").out.split() == [t.id] and t.state()["status"] == "running", "running")
+    running.send_signal(signal.SIGSTOP)
+    t.rt("delete", "--force", t.id)
+    t.create("sleep", "1000")
+    t.rt("start", t.id)
+    running.send_signal(signal.SIGCONT)
+    t.finish(running, code=None)
+    t.equal(t.state()["status"], "running")
+
+
+@case(crun="1.8.1 waits for ever")
+def a_manager_that_cannot_be_told_does_not_harm(t):
+    """The relay of sd_notify(3) has nobody to tell."""
+    nobody = {**os.environ, "NOTIFY_SOCKET": f"{t.directory}/nobody"}
+    t.file("/ready.sh", "#!/bin/sh\nexec sleep 2\n", 0o755)
+    t.process["args"] = ["/ready.sh"]
+    t.save()
+    t.rt("create", t.id, env=nobody)
+    t.rt("start", t.id, env=nobody)
+    t.wait("stopped")
