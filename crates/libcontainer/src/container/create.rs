@@ -1,6 +1,6 @@
 //! `create` and `run`: from a bundle to an init that waits for `start`, or that executes at once.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::process::Pid;
@@ -148,7 +148,7 @@ impl Making {
         }
         // The child makes its mounts meanwhile.
         let filter = compile(plan.process.seccomp.as_ref())?;
-        let console = launching.until_ready(|| self.run_hooks(plan, pid.as_raw_pid()))?;
+        let console = launching.until_ready(|init| self.run_hooks(plan, pid.as_raw_pid(), init))?;
         attributes::limit(&plan.process.attributes, pid, proc)?;
         let console = sockets.hand_over_console(console)?.filter(|_| options.attach_console);
         self.save_init(pid, false)?;
@@ -175,11 +175,12 @@ impl Making {
     }
 
     /// The hooks of the runtime's own namespaces, once the mounts are made (config.md "Prestart", "CreateRuntime").
-    fn run_hooks(&self, plan: &Plan, pid: i32) -> Result<()> {
+    fn run_hooks(&self, plan: &Plan, pid: i32, init: &OwnedFd) -> Result<()> {
         // "created", as in runc up to 1.1 and crun: hooks that look for it in the field are older than "creating".
         let state = self.hook_state.json("created", Some(pid));
-        hooks::run(&plan.hooks.prestart, &state, "prestart", Some(&self.state.bundle))?;
-        hooks::run(&plan.hooks.create_runtime, &state, "createRuntime", Some(&self.state.bundle))
+        let cwd = Some(self.state.bundle.as_path());
+        hooks::run_for(&plan.hooks.prestart, &state, "prestart", cwd, init)?;
+        hooks::run_for(&plan.hooks.create_runtime, &state, "createRuntime", cwd, init)
     }
 }
 

@@ -50,7 +50,7 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Launched> 
     let birth = Birth { membership: &membership, namespaces: 0, staged: joiner.needs_stage() };
     let mut launching = launch(birth, |channel, alone| joiner.run(channel, &alone))?;
     let filter = compile(plan.seccomp.as_ref())?;
-    let console = launching.until_ready(|| Ok(()))?;
+    let console = launching.until_ready(|_| Ok(()))?;
     attributes::limit(&plan.attributes, launching.pid(), &proc)?;
     let console = sockets.hand_over_console(console)?.filter(|_| options.attach_console);
     launching.pidfd().map_or(Ok(()), |pidfd| sockets.hand_over_pidfd(pidfd))?;

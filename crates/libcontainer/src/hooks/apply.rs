@@ -29,43 +29,60 @@ use crate::sys::spawn::{Program, spawn};
 /// If a hook cannot be executed, exits with another status than 0, is killed by a signal or exceeds its timeout; the
 /// message has the end of its output.
 pub fn run(hooks: &[HookPlan], state_json: &[u8], kind: &str, cwd: Option<&Path>) -> Result<()> {
-    hooks.iter().enumerate().try_for_each(|(index, hook)| run_numbered(hook, index, state_json, kind, cwd))
+    hooks.iter().enumerate().try_for_each(|(index, hook)| run_numbered(hook, index, state_json, kind, cwd, None))
+}
+
+/// Like [`run`], but no longer than the process of the pidfd `init` lives: a hook that hangs must not keep a container
+/// that somebody has killed.
+///
+/// # Errors
+/// Those of [`run`]; that init is gone.
+pub fn run_for(hooks: &[HookPlan], state_json: &[u8], kind: &str, cwd: Option<&Path>, init: &OwnedFd) -> Result<()> {
+    hooks.iter().enumerate().try_for_each(|(index, hook)| run_numbered(hook, index, state_json, kind, cwd, Some(init)))
 }
 
 /// Like [`run`], but runs them all, whichever fail: what runtime.md demands for poststop. Gives the failures, for a
 /// warning each.
 pub fn run_all(hooks: &[HookPlan], state_json: &[u8], kind: &str, cwd: Option<&Path>) -> Vec<Error> {
-    let results = hooks.iter().enumerate().map(|(index, hook)| run_numbered(hook, index, state_json, kind, cwd));
+    let results = hooks.iter().enumerate().map(|(index, hook)| run_numbered(hook, index, state_json, kind, cwd, None));
     results.filter_map(Result::err).collect()
 }
 
-fn run_numbered(hook: &HookPlan, index: usize, state: &[u8], kind: &str, cwd: Option<&Path>) -> Result<()> {
+fn run_numbered(
+    hook: &HookPlan,
+    index: usize,
+    state: &[u8],
+    kind: &str,
+    cwd: Option<&Path>,
+    init: Option<&OwnedFd>,
+) -> Result<()> {
     crate::sys::signal::reset(libc::SIGCHLD);
-    run_one(hook, state, cwd)
+    run_one(hook, state, cwd, init)
         .map_err(|error| error.within(format!("error running {kind} hook #{index}")).during(Phase::Hooks))
 }
 
-fn run_one(hook: &HookPlan, state: &[u8], cwd: Option<&Path>) -> Result<()> {
+fn run_one(hook: &HookPlan, state: &[u8], cwd: Option<&Path>, init: Option<&OwnedFd>) -> Result<()> {
     let (mut stdout, stdout_writer) = Output::pipe()?;
     let (mut stderr, stderr_writer) = Output::pipe()?;
     let pidfd = start(hook, cwd, [output::stdin(state)?, stdout_writer, stderr_writer])?;
     let deadline = hook.timeout.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
-    let watched = watch(&pidfd, deadline, &mut stdout, &mut stderr);
-    if !matches!(watched, Ok(true)) {
+    let watched = watch(&pidfd, init, deadline, &mut stdout, &mut stderr);
+    if !matches!(watched, Ok(Seen::Exit)) {
         // It may have exited by now, which is just as well.
         let _ = pidfd_send_signal(&pidfd, Signal::KILL);
     }
     let status = wait(&pidfd, &hook.path)?;
-    let in_time = watched?;
+    let seen = watched?;
     stdout.read_rest()?;
     stderr.read_rest()?;
-    if in_time && status.exit_status() == Some(0) {
+    if seen == Seen::Exit && status.exit_status() == Some(0) {
         return Ok(());
     }
-    let how = match (in_time, status.exit_status(), status.terminating_signal()) {
-        (false, ..) => format!("hook ran past specified timeout of {}.0s", hook.timeout.unwrap_or_default()),
-        (true, Some(code), _) => format!("exit status {code}"),
-        (true, None, signal) => format!("signal: {}", signal_words(signal.unwrap_or_default())),
+    let how = match (seen, status.exit_status(), status.terminating_signal()) {
+        (Seen::EndOfInit, ..) => "it was ended, since the container's init is gone".to_owned(),
+        (Seen::Deadline, ..) => format!("hook ran past specified timeout of {}.0s", hook.timeout.unwrap_or_default()),
+        (Seen::Exit, Some(code), _) => format!("exit status {code}"),
+        (Seen::Exit, None, signal) => format!("signal: {}", signal_words(signal.unwrap_or_default())),
     };
     let cause = format!("{how}, stdout: {}, stderr: {}", stdout.text(), stderr.text());
     Err(Error::new(Kind::System, hook.path.clone()).cause(cause))
@@ -119,17 +136,32 @@ fn abandon(pid: Pid) {
     let _ = rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED));
 }
 
-/// Reads the output until the hook exits (true) or the deadline has passed (false). Processes that the hook leaves
-/// behind may hold its output open; nobody waits for them.
-fn watch(pidfd: &OwnedFd, deadline: Option<Instant>, stdout: &mut Output, stderr: &mut Output) -> Result<bool> {
+/// What came first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Exit,
+    Deadline,
+    EndOfInit,
+}
+
+/// Reads the output until the hook exits, the deadline has passed or init is gone. Processes that the hook leaves behind
+/// may hold its output open; nobody waits for them.
+fn watch(
+    pidfd: &OwnedFd,
+    init: Option<&OwnedFd>,
+    deadline: Option<Instant>,
+    stdout: &mut Output,
+    stderr: &mut Output,
+) -> Result<Seen> {
     loop {
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if timeout == Some(Duration::ZERO) {
-            return Ok(false);
+            return Ok(Seen::Deadline);
         }
         let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
-        let (exited, out, err) = {
-            let mut fds = vec![PollFd::new(pidfd, PollFlags::IN)];
+        let (exited, gone, out, err) = {
+            // Without an init to look after, the hook is looked at twice.
+            let mut fds = vec![PollFd::new(pidfd, PollFlags::IN), PollFd::new(init.unwrap_or(pidfd), PollFlags::IN)];
             let readers = [stdout.reader(), stderr.reader()];
             fds.extend(readers.iter().flatten().map(|reader| PollFd::from_borrowed_fd(*reader, PollFlags::IN)));
             match poll(&mut fds, timeout.as_ref()) {
@@ -137,12 +169,14 @@ fn watch(pidfd: &OwnedFd, deadline: Option<Instant>, stdout: &mut Output, stderr
                 result => result.sys("poll", "a hook's output")?,
             };
             let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
-            let exited = ready.next().unwrap_or(false);
+            let [exited, gone] = [(); 2].map(|()| ready.next().unwrap_or(false));
             let [out, err] = readers.map(|reader| reader.is_some() && ready.next().unwrap_or(false));
-            (exited, out, err)
+            (exited, gone, out, err)
         };
-        if exited {
-            return Ok(true);
+        match (exited, gone) {
+            (true, _) => return Ok(Seen::Exit),
+            (false, true) => return Ok(Seen::EndOfInit),
+            (false, false) => {}
         }
         for (output, ready) in [(&mut *stdout, out), (&mut *stderr, err)] {
             if ready {

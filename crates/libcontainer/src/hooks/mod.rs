@@ -5,7 +5,7 @@ mod output;
 mod plan;
 mod state;
 
-pub use apply::{run, run_all};
+pub use apply::{run, run_all, run_for};
 pub use plan::{HookPlan, HooksPlan, plan, set_default_env};
 pub use state::HookState;
 

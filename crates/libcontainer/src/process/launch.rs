@@ -147,7 +147,7 @@ impl Launching {
 
     /// Leads the child up to the point where all is set up but the filter: `on_rootfs` runs when its mounts are made.
     /// Gives the terminal's master, if it has one.
-    pub(crate) fn until_ready(&mut self, on_rootfs: impl FnOnce() -> Result<()>) -> Result<Option<OwnedFd>> {
+    pub(crate) fn until_ready(&mut self, on_rootfs: impl FnOnce(&OwnedFd) -> Result<()>) -> Result<Option<OwnedFd>> {
         let mut on_rootfs = Some(on_rootfs);
         loop {
             match (self.channel.receive()?, on_rootfs.take()) {
@@ -156,7 +156,7 @@ impl Launching {
                     on_rootfs = Some(later);
                 }
                 (Some((Message::RootfsReady, _)), Some(on_rootfs)) => {
-                    on_rootfs()?;
+                    on_rootfs(self.pidfd.as_ref().ok_or_else(garbled)?)?;
                     let sent = self.channel.send(&Message::HooksDone, None);
                     sent.map_err(|error| self.prefer_childs(error))?;
                 }
