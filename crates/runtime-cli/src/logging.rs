@@ -68,6 +68,11 @@ impl Log {
         }
     }
 
+    /// Logs what the library found wrong without calling it an error.
+    pub fn warnings(&self, warnings: &[String]) {
+        warnings.iter().for_each(|warning| self.warning(warning));
+    }
+
     /// Something that went wrong without stopping us.
     pub fn warning(&self, message: impl Display) {
         self.write(Level::Warning, &message.to_string());

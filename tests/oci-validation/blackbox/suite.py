@@ -218,6 +218,13 @@ class T:
     def wait(self, status, id=None):
         self.until(lambda: self.state(id)["status"] == status, f"status {status}")
 
+    def ends(self):
+        """Killed, it stops; deleted, nothing of it is left."""
+        self.rt("kill", self.id, "KILL")
+        self.wait("stopped")
+        self.rt("delete", self.id)
+        self.none_left()
+
     def refused(self, *words, code=1, **more):
         """`run` is refused with this code, each word is in the message, which is one line, and nothing is left."""
         self.save()

@@ -56,7 +56,9 @@ fn make(store: &Store, options: &CreateOptions, start: bool) -> Result<Launched>
         passed_fds,
     };
     let mut plan = plan::plan(&spec, &request, &HostFacts::gather()?)?;
-    plan.hooks.set_runtime_env(&super::own_environment());
+    if plan.hooks.run_during_create() {
+        plan.hooks.set_runtime_env(&super::own_environment());
+    }
     let paths = (options.console_socket.as_deref(), options.pidfd_socket.as_deref());
     let sockets = Sockets::connect(paths, plan.process.terminal.is_some(), options.attach_console)?;
     let namespaces = namespaces::open(&plan.namespaces)?;
@@ -120,7 +122,7 @@ impl Making {
             config,
         };
         let entry = store.create(&options.id)?;
-        let hook_state = state.hook_state(spec);
+        let hook_state = state.hook_state(&spec.oci_version, &spec.annotations);
         let making =
             Making { entry, state, hook_state, pid_file: None, cgroup: Whose::Others, starts: false, done: false };
         notify::make_directory(&making.entry)?;

@@ -70,9 +70,8 @@ fn delete_one(store: &Store, id: &str, force: bool, only: Option<Init>) -> Resul
 
 /// Kills init, if the container has one; whatever fails is found again under the lock.
 fn kill_at_once(store: &Store, id: &str) {
-    let state = store.open(id).and_then(|entry| entry.load());
-    if let Ok(Some(init)) = state.and_then(|state| state.map_or(Ok(None), |state| state.open_init())) {
-        let _ = rustix::process::pidfd_send_signal(&init, Signal::KILL);
+    if let Ok(Some(state)) = store.open(id).and_then(|entry| entry.load()) {
+        let _ = state.kill_init();
     }
 }
 

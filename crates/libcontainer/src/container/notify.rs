@@ -110,9 +110,7 @@ impl NotifyRelay {
         }
         Ok(false)
     }
-}
 
-impl NotifyRelay {
     /// A leading `@` is how the abstract name space is written (sd_notify(3)).
     fn address(&self) -> std::io::Result<SocketAddr> {
         match self.manager.as_os_str().as_bytes().strip_prefix(b"@") {

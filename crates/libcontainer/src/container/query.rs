@@ -1,21 +1,10 @@
 //! What callers ask about containers: `state`, `list`, `ps`, and the process that `exec` starts from.
 
-use serde::Deserialize;
-
 use super::report::{Listed, StateReport, Status};
 use super::state::State;
 use super::{Store, require_state};
 use crate::error::{During, Error, Kind, Phase, Result};
-use crate::spec::{Process, Root};
-
-/// The few fields of config.json that a report needs; the rest is skipped, not parsed.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Head {
-    oci_version: String,
-    root: Option<Root>,
-    annotations: Option<std::collections::BTreeMap<String, String>>,
-}
+use crate::spec::Process;
 
 /// What runtime.md "State" demands, for one container.
 ///
@@ -52,7 +41,7 @@ pub fn configured_process(store: &Store, id: &str) -> Result<Process> {
 }
 
 fn report(state: &State) -> Result<StateReport> {
-    let head: Head = serde_json::from_str(state.config.get()).unwrap_or_default();
+    let head = state.head().unwrap_or_default();
     let status = state.status()?;
     let root = head.root.map(|root| root.path).unwrap_or_default();
     Ok(StateReport {
@@ -63,7 +52,7 @@ fn report(state: &State) -> Result<StateReport> {
         bundle: state.bundle.clone(),
         rootfs: state.bundle.join(root),
         created: state.created.clone(),
-        annotations: head.annotations.unwrap_or_default(),
+        annotations: head.annotations,
         owner: user_name(state.owner),
     })
 }

@@ -46,8 +46,7 @@ pub(super) fn run_poststart(state: &State) -> Result<()> {
         hooks::run(&hooks.poststart, &told, "poststart", Some(&state.bundle))
     };
     run().during(Phase::Hooks).inspect_err(|_| {
-        if let Ok(Some(init)) = state.open_init() {
-            let _ = rustix::process::pidfd_send_signal(&init, rustix::process::Signal::KILL);
+        if let Some(init) = state.kill_init() {
             let _ = wait::wait_for_end(init.as_fd(), wait::DEATH_LIMIT);
         }
     })

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -13,7 +14,7 @@ use crate::error::{Result, SysContext};
 use crate::hooks::{self, HookState, HooksPlan};
 use crate::namespaces::NamespacesPlan;
 use crate::process::wait;
-use crate::spec::{Hooks, Spec};
+use crate::spec::{Hooks, Root, Spec, null_as_default, parse_json};
 
 /// `state.json`. Whether a container waits, runs or has stopped is not in it: the kernel knows, and cannot be left with a
 /// wrong answer by a crash.
@@ -41,12 +42,14 @@ pub(crate) struct State {
     pub(crate) config: Box<RawValue>,
 }
 
-/// The part of config.json that later hooks need.
+/// The few fields of config.json that reports and later hooks need; the rest is skipped, not parsed.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct LaterHooks {
-    oci_version: String,
-    annotations: Option<BTreeMap<String, String>>,
+pub(super) struct Head {
+    pub(super) oci_version: String,
+    pub(super) root: Option<Root>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(super) annotations: BTreeMap<String, String>,
     hooks: Option<Hooks>,
 }
 
@@ -82,23 +85,40 @@ impl State {
         Spec::parse(self.config.get().as_bytes(), &self.bundle.join(crate::spec::CONFIG))
     }
 
+    /// What little most commands need of that spec.
+    pub(super) fn head(&self) -> Result<Head> {
+        parse_json(self.config.get().as_bytes())
+    }
+
     /// What hooks are told of it.
-    pub(crate) fn hook_state(&self, spec: &Spec) -> HookState {
-        let (oci_version, annotations) = (spec.oci_version.clone(), spec.annotations.clone());
-        HookState { oci_version, id: self.id.clone(), bundle: self.bundle.clone(), annotations }
+    pub(crate) fn hook_state(&self, oci_version: &str, annotations: &BTreeMap<String, String>) -> HookState {
+        HookState {
+            oci_version: oci_version.to_owned(),
+            id: self.id.clone(),
+            bundle: self.bundle.clone(),
+            annotations: annotations.clone(),
+        }
     }
 
     /// The hooks that run after the container was created, with the runtime's environment if they have none, and what
-    /// they are told. Most containers have none: so nothing else of the configuration is parsed.
+    /// they are told. Most containers have none.
     pub(crate) fn later_hooks(&self) -> Result<(HooksPlan, HookState)> {
-        let part: LaterHooks = crate::spec::parse_json(self.config.get().as_bytes())?;
-        let mut plan = part.hooks.as_ref().map(hooks::plan).transpose()?.unwrap_or_default();
-        for list in [&mut plan.poststart, &mut plan.poststop] {
-            hooks::set_default_env(list, &super::own_environment());
+        let head = self.head()?;
+        let mut plan = HooksPlan::default();
+        if let Some(hooks) = &head.hooks {
+            plan = hooks::plan(hooks)?;
+            let env = super::own_environment();
+            hooks::set_default_env(&mut plan.poststart, &env);
+            hooks::set_default_env(&mut plan.poststop, &env);
         }
-        let LaterHooks { oci_version, annotations, .. } = part;
-        let annotations = annotations.unwrap_or_default();
-        Ok((plan, HookState { oci_version, id: self.id.clone(), bundle: self.bundle.clone(), annotations }))
+        Ok((plan, self.hook_state(&head.oci_version, &head.annotations)))
+    }
+
+    /// Sends SIGKILL to init, if it lives; gives its pidfd.
+    pub(super) fn kill_init(&self) -> Option<OwnedFd> {
+        let init = self.open_init().ok().flatten()?;
+        let _ = rustix::process::pidfd_send_signal(&init, Signal::KILL);
+        Some(init)
     }
 }
 

@@ -126,15 +126,20 @@ impl Init<'_> {
 
     /// The last steps after `start`.
     fn execute(&self, payload: &Payload) -> Error {
-        // Without an environment of their own they get the payload's, as in runc.
+        if let Err(error) = self.run_start_hooks(payload) {
+            return error;
+        }
+        self.gate.iter().for_each(Gate::executing);
+        payload.execute()
+    }
+
+    /// Without an environment of their own they get the payload's, as in runc.
+    fn run_start_hooks(&self, payload: &Payload) -> Result<()> {
+        if self.plan.hooks.start_container.is_empty() {
+            return Ok(());
+        }
         let mut list = self.plan.hooks.start_container.clone();
         hooks::set_default_env(&mut list, &payload.env());
-        match self.run_hooks(&list, "startContainer", None) {
-            Ok(()) => {
-                self.gate.iter().for_each(Gate::executing);
-                payload.execute()
-            }
-            Err(error) => error,
-        }
+        self.run_hooks(&list, "startContainer", None)
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use libcontainer::container::{self, CreateOptions};
 
-use super::{Context, check_id, warn};
+use super::{Context, check_id};
 use crate::cli::{self, given};
 
 /// Creates the container.
@@ -15,7 +15,7 @@ pub fn run(context: Context<'_>, args: &cli::Create) -> Result<u8> {
     check_id(&options.id)?;
     context.log.debug(|| format!("creating {} from {}", options.id, options.bundle.display()));
     let launched = container::create(&store, &options)?;
-    warn(context.log, &launched.warnings);
+    context.log.warnings(&launched.warnings);
     context.log.debug(|| format!("created {}, its init is {}", options.id, launched.pid.as_raw_nonzero()));
     Ok(0)
 }

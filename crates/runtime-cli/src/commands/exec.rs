@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use libcontainer::container::{self, ExecOptions};
 use libcontainer::spec;
 
-use super::{Context, check_id, exec_process, warn};
+use super::{Context, check_id, exec_process};
 use crate::cli::{self, given};
 use crate::foreground::Foreground;
 use crate::logging::plain;
@@ -36,7 +36,7 @@ pub fn run(context: Context<'_>, args: &cli::Exec) -> Result<u8> {
     match foreground {
         Some(foreground) => foreground.attend(launched, context.log),
         None => {
-            warn(context.log, &launched.warnings);
+            context.log.warnings(&launched.warnings);
             Ok(0)
         }
     }

@@ -85,11 +85,6 @@ fn relay_ready(log: &Log, notify: Option<NotifyRelay>) {
     }
 }
 
-/// Logs what was wrong without being an error.
-fn warn(log: &Log, warnings: &[String]) {
-    warnings.iter().for_each(|warning| log.warning(warning));
-}
-
 /// Carries out a command; gives the status to exit with.
 pub fn dispatch(cli: Cli, log: &Log) -> Result<ExitCode, Failure> {
     let context = Context { global: &cli.global, log };

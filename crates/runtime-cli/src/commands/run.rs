@@ -3,7 +3,7 @@
 use anyhow::Result;
 use libcontainer::container;
 
-use super::{Context, check_id, create, relay_ready, warn};
+use super::{Context, check_id, create, relay_ready};
 use crate::cli;
 use crate::foreground::Foreground;
 
@@ -14,7 +14,7 @@ pub fn run(context: Context<'_>, args: &cli::Run) -> Result<u8> {
     check_id(&options.id)?;
     if args.detach {
         let launched = container::run(&store, &options)?;
-        warn(context.log, &launched.warnings);
+        context.log.warnings(&launched.warnings);
         relay_ready(context.log, launched.notify);
         context.log.debug(|| format!("{} runs detached, its init is {}", options.id, launched.pid.as_raw_nonzero()));
         return Ok(0);
@@ -26,7 +26,7 @@ pub fn run(context: Context<'_>, args: &cli::Run) -> Result<u8> {
     let outcome = foreground.attend(launched, context.log);
     if !args.keep {
         match container::delete_own(&store, &options.id, pid, start_time) {
-            Ok(warnings) => warn(context.log, &warnings),
+            Ok(warnings) => context.log.warnings(&warnings),
             Err(error) => context.log.warning(error),
         }
     }

@@ -49,7 +49,7 @@ impl Foreground {
     /// If its terminal cannot be relayed. The process is then killed.
     pub fn attend(self, launched: Launched, log: &Log) -> Result<u8> {
         let Launched { pid, pidfd, console, notify, warnings, .. } = launched;
-        warnings.iter().for_each(|warning| log.warning(warning));
+        log.warnings(&warnings);
         let watch = Watch { foreground: self, pid, pidfd, log };
         let outcome = watch.wait(console, notify);
         if outcome.is_err() {

@@ -21,6 +21,16 @@ def links(pid):
     return {int(number): os.readlink(f"{directory}/{number}") for number in os.listdir(directory)}
 
 
+def creating_under(t, kind, text):
+    """A create that has been held up by this hook for a while."""
+    hook(t, kind, script(t, text, f"slow-{kind}"))
+    t.process["args"] = ["/bin/sleep", "1000"]
+    t.save()
+    creating = t.start_rt("create", t.id)
+    time.sleep(1)
+    return creating
+
+
 @case()
 def a_waiting_init_holds_nothing_of_the_host(t):
     """CVE-2024-21626: an exec into the created container, or a startContainer hook, could walk out through it."""
@@ -113,11 +123,7 @@ def creating_and_deleting_at_once_loses_nothing(t):
 
 @case(runc=OLD + ": nothing to signal yet", crun="likewise")
 def a_container_whose_hook_hangs_can_be_deleted(t):
-    hook(t, "createRuntime", script(t, "exec sleep 1003", "hanging"))
-    t.process["args"] = ["/bin/sleep", "1000"]
-    t.save()
-    creating = t.start_rt("create", t.id)
-    time.sleep(1)
+    creating = creating_under(t, "createRuntime", "exec sleep 1003")
     t.rt("delete", "--force", t.id)
     t.finish(creating, code=1)
     t.none_left()
@@ -125,11 +131,7 @@ def a_container_whose_hook_hangs_can_be_deleted(t):
 
 @case(runc="leaves the cgroups", crun="likewise")
 def an_init_dies_with_a_killed_create(t):
-    hook(t, "createContainer", script(t, "exec sleep 3", "slow"))
-    t.process["args"] = ["/bin/sleep", "1000"]
-    t.save()
-    creating = t.start_rt("create", t.id)
-    time.sleep(1)
+    creating = creating_under(t, "createContainer", "exec sleep 3")
     creating.kill()
     creating.wait()
     t.rt("delete", "--force", t.id)
@@ -170,11 +172,7 @@ def nothing_can_join_before_the_root_is_changed(t):
     """An exec while create's hooks run would be at the root of a copy of the host's mounts."""
     for kind in ("createRuntime", "createContainer"):
         t.config["hooks"] = {}
-        hook(t, kind, script(t, "exec sleep 2", f"slow-{kind}"))
-        t.process["args"] = ["/bin/sleep", "1000"]
-        t.save()
-        creating = t.start_rt("create", t.id)
-        time.sleep(1)
+        creating = creating_under(t, kind, "exec sleep 2")
         t.equal(t.state()["status"], "creating")
         t.exec("ls", "/", code=255)
         t.finish(creating)

@@ -97,10 +97,7 @@ def create_does_not_need_the_bundle_any_more(t):
     os.remove(f"{t.bundle}/config.json")
     t.rt("start", t.id, cwd="/")
     t.equal(t.state()["status"], "running")
-    t.rt("kill", t.id, "KILL")
-    t.wait("stopped")
-    t.rt("delete", t.id)
-    t.none_left()
+    t.ends()
 
 
 @case()
@@ -197,10 +194,7 @@ def kill_sends_term_by_default(t):
 @case()
 def kill_of_a_created_container(t):
     t.create("sleep", "1000")
-    t.rt("kill", t.id, "KILL")
-    t.wait("stopped")
-    t.rt("delete", t.id)
-    t.none_left()
+    t.ends()
 
 
 @case()

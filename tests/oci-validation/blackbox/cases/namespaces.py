@@ -180,10 +180,7 @@ def a_hostname_without_its_namespace_is_refused(t):
 def processes_of_the_namespace_end_with_init(t):
     t.sleeper(command=["sh", "-c", "sleep 1001 & exec sleep 1000"])
     t.until(lambda: len(json.loads(t.rt("ps", "-f", "json", t.id).out)) == 2, "two processes")
-    t.rt("kill", t.id, "KILL")
-    t.wait("stopped")
-    t.rt("delete", t.id)
-    t.none_left()
+    t.ends()
 
 
 @case()
