@@ -22,12 +22,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import suite  # noqa: E402
 
-MODULES = "lifecycle commands execs process mounts paths namespaces cgroups hooks seccomp terminals descriptors bad_input hostile leaks"
-
 
 def cases(pattern):
-    for module in MODULES.split():
-        importlib.import_module(f"cases.{module}")
+    for file in sorted(os.listdir(f"{HERE}/cases")):
+        if file.endswith(".py") and file != "__init__.py":
+            importlib.import_module(f"cases.{file[:-3]}")
     return [c for c in suite.CASES if re.search(pattern, short(c))]
 
 
@@ -109,7 +108,7 @@ def main():
         print("left out, not installed: " + ", ".join(missing))
     if names[0] in missing or os.geteuid() != 0:
         sys.exit("run.py: needs root and the first runtime")
-    paths = [shutil.which(name) for name in names if name not in missing]
+    paths = [os.path.abspath(shutil.which(name)) for name in names if name not in missing]
     columns = [on_private_host(path, options) for path in paths]
     if len(paths) > 1:
         table([os.path.basename(path) for path in paths], columns)
