@@ -52,6 +52,7 @@ pub enum Phase {
     Seccomp,
     Exec,
     Start,
+    Update,
     Kill,
     Delete,
 }
@@ -75,6 +76,7 @@ impl Phase {
             Phase::Seccomp => "setting up seccomp",
             Phase::Exec => "executing the container's process",
             Phase::Start => "starting the container",
+            Phase::Update => "updating the container's limits",
             Phase::Kill => "sending a signal",
             Phase::Delete => "deleting the container",
         }

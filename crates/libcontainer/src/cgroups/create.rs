@@ -1,7 +1,7 @@
 //! Carries a [`CgroupPlan`] out.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, mkdirat, unlinkat};
@@ -9,14 +9,13 @@ use rustix::io::Errno;
 
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 
+use super::controllers::pass_controllers_on;
 use super::membership::Door;
-use super::{Cgroup, CgroupPlan, CgroupWrite, HierarchyPlan, IfMissing, Membership, delegate, devices_v2, dir};
+use super::writer::write_all;
+use super::{Cgroup, CgroupPlan, HierarchyPlan, Membership, delegate, devices_v2, dir};
 
 /// The files of v1's cpuset without which no process can be let in.
 const CPUSET_FILES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
-
-/// Controllers that cannot work in a threaded subtree of v2 (cpu can, but runc counts it among them).
-const DOMAIN_CONTROLLERS: [&str; 4] = ["memory", "io", "cpu", "hugetlb"];
 
 impl Cgroup {
     /// Makes the directories and sets the limits. On failure, what was made is removed.
@@ -71,7 +70,7 @@ fn prepare(plan: &HierarchyPlan, made: &mut Made) -> Result<Door> {
     } else if plan.key.split(',').any(|controller| controller == "cpuset") {
         inherit_cpuset(plan, fd, &path)?;
     }
-    write_all(fd, &path, &plan.writes)?;
+    write_all(fd, &path, &plan.writes, None)?;
     if let Some(program) = &plan.device_program {
         devices_v2::put(fd, program, new).within(|| path.display().to_string())?;
     }
@@ -158,99 +157,4 @@ fn filled(directory: BorrowedFd<'_>, file: &str) -> Result<String, Errno> {
     let value = filled(parent.as_fd(), file)?;
     dir::write(directory, file, value.trim_end())?;
     Ok(value)
-}
-
-/// v2: has every ancestor pass the controllers on, if the new directory lacks one. What cannot be had shows when a
-/// limit is written.
-fn pass_controllers_on(plan: &HierarchyPlan, fd: BorrowedFd<'_>, path: &Path) -> Result<()> {
-    if plan.controllers.is_empty() {
-        return Ok(());
-    }
-    let there = dir::read(fd, "cgroup.controllers").sys("read", path.join("cgroup.controllers").display())?;
-    let lacking = plan.controllers.iter().filter(|one| !there.split_whitespace().any(|other| other == *one));
-    let lacking: Vec<String> = lacking.map(|controller| format!("+{controller}")).collect();
-    if lacking.is_empty() {
-        return Ok(());
-    }
-    let mut current: OwnedFd = dir::open(&plan.mountpoint).sys("open", plan.mountpoint.display())?;
-    for name in &plan.path {
-        if dir::write(current.as_fd(), "cgroup.subtree_control", &lacking.join(" ")).is_err() {
-            // One that is refused must not keep the others away.
-            for controller in &lacking {
-                let _ = dir::write(current.as_fd(), "cgroup.subtree_control", controller);
-            }
-        }
-        current = dir::open_below(current.as_fd(), name).sys("open", path.display())?;
-        become_usable(current.as_fd(), plan, path)?;
-    }
-    Ok(())
-}
-
-/// v2: below a threaded cgroup, or one with processes of its own, a new one is of no use until it is threaded too; and
-/// then most controllers are not to be had (cgroup-v2.rst "Threads").
-fn become_usable(fd: BorrowedFd<'_>, plan: &HierarchyPlan, path: &Path) -> Result<()> {
-    let kind = dir::read(fd, "cgroup.type").unwrap_or_default();
-    let kind = kind.trim_end();
-    if !matches!(kind, "domain invalid" | "domain threaded" | "threaded") {
-        return Ok(());
-    }
-    if let Some(write) = plan.writes.iter().find(|write| DOMAIN_CONTROLLERS.contains(&write.controller())) {
-        let error = Error::unsupported(format!("{}: cgroup {} cannot have it", write.field, path.display()));
-        return Err(error
-            .cause(format!("it, or a parent, is of type \"{kind}\""))
-            .remedy("choose another cgroupsPath"));
-    }
-    if kind == "domain invalid" {
-        let _ = dir::write(fd, "cgroup.type", "threaded");
-    }
-    Ok(())
-}
-
-/// Carries writes out in order; a file that is written several times in a row is opened once.
-fn write_all(fd: BorrowedFd<'_>, path: &Path, writes: &[CgroupWrite]) -> Result<()> {
-    let mut opened: Option<(&str, OwnedFd)> = None;
-    let mut waiting = Vec::new();
-    for write in writes {
-        let file = match opened.take() {
-            Some((name, file)) if name == write.file => Ok(file),
-            _ => dir::open_to_write(fd, &*write.file),
-        };
-        let written = file.and_then(|file| {
-            let written = dir::put(file.as_fd(), &write.value);
-            opened = Some((&write.file, file));
-            written
-        });
-        match (written, &write.if_missing) {
-            (Ok(()), _) | (Err(Errno::NOENT), IfMissing::Ignore) => {}
-            (Err(Errno::NOENT), IfMissing::Use { file, value }) => {
-                dir::write(fd, file, value).map_err(|errno| refused(write, file, value, path, errno))?;
-            }
-            (Err(Errno::INVAL), _) if write.may_wait => waiting.push(write),
-            (Err(errno), _) => return Err(refused(write, &write.file, &write.value, path, errno)),
-        }
-    }
-    for write in waiting {
-        let written = dir::write(fd, &write.file, &write.value);
-        written.map_err(|errno| refused(write, &write.file, &write.value, path, errno))?;
-    }
-    Ok(())
-}
-
-fn refused(write: &CgroupWrite, file: &str, value: &str, path: &Path, errno: Errno) -> Error {
-    let call = if errno == Errno::NOENT { "open" } else { "write" };
-    let subject = format!("\"{value}\" to {}", path.join(file).display());
-    let error = Error::system(call, subject, errno).within(&write.field);
-    match errno {
-        Errno::NOENT => error
-            .of_kind(Kind::Unsupported)
-            .cause(format!("this kernel, or this cgroup's {} controller, has no such limit", write.controller())),
-        Errno::INVAL | Errno::RANGE => error.of_kind(Kind::Invalid).cause("the kernel does not take this value"),
-        Errno::NODEV | Errno::NXIO => error.of_kind(Kind::Invalid).cause("there is no such device"),
-        Errno::BUSY => error.cause("more than that is in use"),
-        Errno::PERM if write.controller() == "devices" => error.cause("the parent cgroup does not allow this device"),
-        Errno::ACCESS | Errno::NOSPC if write.controller() == "cpuset" => {
-            error.cause("the parent does not have them all")
-        }
-        _ => error,
-    }
 }

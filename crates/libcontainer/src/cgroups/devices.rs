@@ -160,6 +160,35 @@ impl DeviceAccess {
     /// # Errors
     /// For a rule that takes something out of an earlier, wider one.
     pub(super) fn v1_writes(&self) -> Result<Vec<CgroupWrite>> {
+        let (exception, default) = self.v1_files();
+        // The new directory starts as a copy of its parent's list.
+        let default = CgroupWrite::new(default, "a *:* rwm", FIELD);
+        let exceptions = self.exceptions()?;
+        Ok(std::iter::once(default).chain(exceptions.iter().map(|one| line(exception, one))).collect())
+    }
+
+    /// The lines that lead from these rules to `after`. If the default stays the same, only what differs is written, and
+    /// the exceptions that are new before those that go: no process is denied, meanwhile, what both allow.
+    ///
+    /// # Errors
+    /// As [`DeviceAccess::v1_writes`].
+    pub(super) fn v1_changes(&self, after: &DeviceAccess) -> Result<Vec<CgroupWrite>> {
+        if self.allowed_by_default != after.allowed_by_default {
+            return after.v1_writes();
+        }
+        let (exception, default) = self.v1_files();
+        let (old, new) = (self.exceptions()?, after.exceptions()?);
+        let more = beyond(&new, &old).map(|one| line(exception, &one));
+        let less = beyond(&old, &new).map(|one| line(default, &one));
+        Ok(more.chain(less).collect())
+    }
+
+    /// v1's file that takes exceptions, and the one that takes the default, or takes exceptions away.
+    fn v1_files(&self) -> (&'static str, &'static str) {
+        if self.allowed_by_default { ("devices.deny", "devices.allow") } else { ("devices.allow", "devices.deny") }
+    }
+
+    fn exceptions(&self) -> Result<Exceptions> {
         let mut exceptions: Exceptions = Vec::with_capacity(self.rules.len());
         for rule in &self.rules {
             if rule.allow == self.allowed_by_default {
@@ -171,16 +200,7 @@ impl DeviceAccess {
                 }
             }
         }
-        let (default, exception) = match self.allowed_by_default {
-            true => ("devices.allow", "devices.deny"),
-            false => ("devices.deny", "devices.allow"),
-        };
-        // The new directory starts as a copy of its parent's list.
-        let default = CgroupWrite::new(default, "a *:* rwm", FIELD);
-        let exceptions = exceptions
-            .iter()
-            .map(|(devices, access)| CgroupWrite::new(exception, format!("{devices} {}", letters(*access)), FIELD));
-        Ok(std::iter::once(default).chain(exceptions).collect())
+        Ok(exceptions)
     }
 
     /// Takes what `rule` is about out of the exceptions.
@@ -202,6 +222,18 @@ impl DeviceAccess {
         });
         Ok(())
     }
+}
+
+fn line(file: &'static str, (devices, access): &(Devices, u8)) -> CgroupWrite {
+    CgroupWrite::new(file, format!("{devices} {}", letters(*access)), FIELD)
+}
+
+/// What of `these` is not among `those`.
+fn beyond(these: &Exceptions, those: &Exceptions) -> impl Iterator<Item = (Devices, u8)> {
+    these.iter().filter_map(|(devices, access)| {
+        let same = those.iter().find(|(other, _)| other == devices).map_or(0, |(_, access)| *access);
+        Some((*devices, access & !same)).filter(|(_, access)| *access != 0)
+    })
 }
 
 fn letters(access: u8) -> String {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::devices::{DeviceAccess, DeviceKind, MKNOD, READ, Rule, WRITE};
-use super::{CgroupPlan, Instruction, plan, v1, v2};
+use super::{Cgroup, CgroupPlan, Instruction, plan, plan_update, v1, v2};
 use crate::error::{Error, Kind, Result};
 use crate::host::{CgroupFacts, Hierarchy};
 use crate::spec::{DeviceRule, Linux, Resources};
@@ -28,7 +28,8 @@ fn outcome<T: Serialize>(result: Result<T>) -> Value {
     }
 }
 
-/// What the planner makes of a file's input: of `resources` alone, or of `linux` on a host of these `facts`.
+/// What the planner makes of a file's input: of `resources` alone, of `linux` on a host of these `facts`, or of limits
+/// `in_force` and `given` there.
 fn actual(input: &Value) -> Vec<(&'static str, Value)> {
     if let Some(resources) = input.get("resources") {
         let resources: Resources = serde_json::from_value(resources.clone()).expect("resources");
@@ -39,8 +40,14 @@ fn actual(input: &Value) -> Vec<(&'static str, Value)> {
         }
         return outcomes;
     }
-    let linux: Linux = serde_json::from_value(input["linux"].clone()).expect("linux");
     let facts: CgroupFacts = serde_json::from_value(input["facts"].clone()).expect("facts");
+    if let Some(given) = input.get("given") {
+        let resources = |value: &Value| serde_json::from_value::<Resources>(value.clone()).expect("resources");
+        let cgroup: Cgroup = serde_json::from_value(input["cgroup"].clone()).expect("cgroup");
+        let plan = plan_update(&cgroup, &resources(&input["in_force"]), &resources(given), &facts);
+        return vec![("update", outcome(plan))];
+    }
+    let linux: Linux = serde_json::from_value(input["linux"].clone()).expect("linux");
     vec![("plan", outcome(plan(&linux, "c1", false, &facts)))]
 }
 

@@ -9,12 +9,14 @@
 //! | `plan` | the places, and which limit goes to which hierarchy |
 //! | `v1`, `v2`, `common` | `linux.resources` as writes to files |
 //! | `devices`, `device_program` | device rules as v1 lines and as a v2 program |
-//! | `create`, `devices_v2`, `delegate` | carries a plan out |
+//! | `create`, `controllers`, `writer`, `devices_v2`, `delegate` | carries a plan out |
+//! | `update`, `merge` | limits that change while the container lives |
 //! | `membership` | how a process gets in |
 //! | `freezer`, `kill`, `remove` | what can be done to all processes, and the end |
 //! | `dir` | reading, writing and walking directories by descriptor |
 
 mod common;
+mod controllers;
 mod create;
 mod delegate;
 mod device_program;
@@ -24,11 +26,14 @@ mod dir;
 mod freezer;
 mod kill;
 mod membership;
+mod merge;
 mod plan;
 mod remove;
+mod update;
 mod v1;
 mod v2;
 mod write;
+mod writer;
 
 #[cfg(test)]
 mod golden_tests;
@@ -39,6 +44,7 @@ pub use device_program::Instruction;
 pub use devices::{DeviceAccess, DeviceKind, Devices, Rule};
 pub use membership::Membership;
 pub use plan::{CgroupPlan, HierarchyPlan, plan};
+pub use update::{MemoryCheck, UpdatePlan, Updated, plan_update};
 pub use write::{CgroupWrite, IfMissing};
 
 use std::collections::BTreeMap;

@@ -65,7 +65,7 @@ pub struct HierarchyPlan {
 }
 
 impl HierarchyPlan {
-    fn new(key: String, hierarchy: &Hierarchy, path: PathBuf) -> HierarchyPlan {
+    pub(super) fn new(key: String, hierarchy: &Hierarchy, path: PathBuf) -> HierarchyPlan {
         HierarchyPlan {
             key,
             mountpoint: hierarchy.mountpoint.clone(),
@@ -169,10 +169,16 @@ fn unified(hierarchy: &Hierarchy, place: &Place, resources: &Resources) -> Resul
     plan.controllers.clone_from(&hierarchy.controllers);
     plan.writes = v2::writes(resources)?;
     plan.device_program = Some(DeviceAccess::parse(&resources.devices)?.program());
+    check_available(&plan.writes, hierarchy)?;
+    Ok(plan)
+}
+
+/// v2: a limit whose controller is not there would be lost.
+pub(super) fn check_available(writes: &[CgroupWrite], hierarchy: &Hierarchy) -> Result<()> {
     let available = |write: &CgroupWrite| hierarchy.controllers.iter().any(|one| one == write.controller());
-    match plan.writes.iter().find(|write| write.must_succeed() && !write.is_verbatim() && !available(write)) {
+    match writes.iter().find(|write| write.must_succeed() && !write.is_verbatim() && !available(write)) {
         Some(write) => Err(unavailable(write, &hierarchy.mountpoint)),
-        None => Ok(plan),
+        None => Ok(()),
     }
 }
 
@@ -187,15 +193,7 @@ fn unavailable(write: &CgroupWrite, mountpoint: &Path) -> Error {
 fn legacy(facts: &CgroupFacts, place: &Place, resources: &Resources) -> Result<Vec<HierarchyPlan>> {
     let mut plans: Vec<HierarchyPlan> =
         facts.v1.iter().filter_map(|hierarchy| legacy_place(hierarchy, place)).collect();
-    let mut homeless = Vec::new();
-    for write in v1::writes(resources)? {
-        let controller = write.controller();
-        match plans.iter_mut().find(|plan| plan.key.split(',').any(|one| one == controller)) {
-            Some(plan) => plan.writes.push(write),
-            None if write.must_succeed() => homeless.push(write),
-            None => {}
-        }
-    }
+    let mut homeless = house(v1::writes(resources)?, &mut plans);
     if let Some(v2) = &facts.v2
         && v2.mountpoint.starts_with(CUSTOMARY)
     {
@@ -207,8 +205,26 @@ fn legacy(facts: &CgroupFacts, place: &Place, resources: &Resources) -> Result<V
         let error = Error::unsupported("no cgroup hierarchy is mounted");
         return Err(error.remedy(format!("mount -t cgroup2 cgroup2 {CUSTOMARY}")));
     }
+    Err(not_mounted(write))
+}
+
+pub(super) fn not_mounted(write: &CgroupWrite) -> Error {
     let what = format!("{}: the cgroup v1 controller {} is not mounted", write.field, write.controller());
-    Err(Error::unsupported(what).remedy(format!("mount it in {CUSTOMARY}, or take the limit out")))
+    Error::unsupported(what).remedy(format!("mount it in {CUSTOMARY}, or take the limit out"))
+}
+
+/// v1: gives each write to the hierarchy of its controller. What is left has none, and must not be lost.
+pub(super) fn house(writes: Vec<CgroupWrite>, plans: &mut [HierarchyPlan]) -> Vec<CgroupWrite> {
+    let mut homeless = Vec::new();
+    for write in writes {
+        let controller = write.controller();
+        match plans.iter_mut().find(|plan| plan.key.split(',').any(|one| one == controller)) {
+            Some(plan) => plan.writes.push(write),
+            None if write.must_succeed() => homeless.push(write),
+            None => {}
+        }
+    }
+    homeless
 }
 
 /// As with runc, a relative path starts at the caller's own cgroup, whichever that is in each hierarchy.
@@ -230,6 +246,18 @@ fn beside(
     homeless: &mut Vec<CgroupWrite>,
 ) -> Result<HierarchyPlan> {
     let mut plan = HierarchyPlan::new(String::new(), hierarchy, place.from(Path::new("")));
+    house_beside(&mut plan, hierarchy, resources, homeless)?;
+    plan.optional = plan.controllers.is_empty();
+    Ok(plan)
+}
+
+/// Takes the limits that v1 has no place for and v2 has.
+pub(super) fn house_beside(
+    plan: &mut HierarchyPlan,
+    hierarchy: &Hierarchy,
+    resources: &Resources,
+    homeless: &mut Vec<CgroupWrite>,
+) -> Result<()> {
     let counterpart = |write: &CgroupWrite| match write.controller() {
         "blkio" => "io".to_owned(),
         same => same.to_owned(),
@@ -242,6 +270,5 @@ fn beside(
         plan.writes = v2::writes(resources)?.into_iter().filter(mine).collect();
         homeless.retain(|write| !plan.controllers.contains(&counterpart(write)));
     }
-    plan.optional = plan.controllers.is_empty();
-    Ok(plan)
+    Ok(())
 }

@@ -79,10 +79,11 @@ fn swap_alone(limit: Option<i64>, swap: Option<i64>) -> Result<Option<i64>> {
 }
 
 fn cpu(cpu: &Cpu, writes: &mut Vec<CgroupWrite>) {
-    writes.extend(cpu.idle.map(|idle| CgroupWrite::new("cpu.idle", idle, "linux.resources.cpu.idle")));
+    // An idle group takes no weight: before it becomes so, or after it was.
     if let Some(shares) = cpu.shares.filter(|shares| *shares != 0) {
-        writes.push(CgroupWrite::new("cpu.weight", cpu_weight(shares), "linux.resources.cpu.shares"));
+        writes.push(CgroupWrite::new("cpu.weight", cpu_weight(shares), "linux.resources.cpu.shares").may_wait());
     }
+    writes.extend(cpu.idle.map(|idle| CgroupWrite::new("cpu.idle", idle, "linux.resources.cpu.idle")));
     if let Some(burst) = cpu.burst {
         writes.push(CgroupWrite::new("cpu.max.burst", burst, "linux.resources.cpu.burst").may_wait());
     }

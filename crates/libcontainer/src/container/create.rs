@@ -119,6 +119,7 @@ impl Making {
             cgroup: plan.cgroup.location(),
             keyring: plan.process.keyring.is_some(),
             namespaces: plan.namespaces.clone(),
+            resources: None,
             config,
         };
         let entry = store.create(&options.id)?;

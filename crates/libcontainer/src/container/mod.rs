@@ -16,6 +16,7 @@ mod state;
 mod store;
 mod teardown;
 mod time;
+mod update;
 
 pub use create::{create, run};
 pub use delete::{delete, delete_own};
@@ -28,6 +29,7 @@ pub use report::{Listed, StateReport, Status};
 pub use start::start;
 pub use store::Store;
 pub use time::rfc3339;
+pub use update::update;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;

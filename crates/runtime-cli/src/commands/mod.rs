@@ -14,6 +14,8 @@ mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
+mod update_limits;
 mod version;
 
 use std::process::ExitCode;
@@ -108,10 +110,10 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<ExitCode, Failure> {
         Command::Spec(args) => finish(spec::run(given(&args.bundle), args.rootless), 1),
         Command::Start(args) => finish(start::run(context, &args), 1),
         Command::State(args) => finish(state::run(context, &args), 1),
+        Command::Update(args) => finish(update::run(context, &args), 1),
         Command::Checkpoint(_) => finish(unsupported("checkpoint"), 1),
         Command::Events(_) => finish(unsupported("events"), 1),
         Command::Restore(_) => finish(unsupported("restore"), 1),
-        Command::Update(_) => finish(unsupported("update"), 1),
     }
 }
 
