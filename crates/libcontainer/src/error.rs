@@ -53,6 +53,7 @@ pub enum Phase {
     Exec,
     Start,
     Kill,
+    Stats,
     Delete,
 }
 
@@ -76,6 +77,7 @@ impl Phase {
             Phase::Exec => "executing the container's process",
             Phase::Start => "starting the container",
             Phase::Kill => "sending a signal",
+            Phase::Stats => "reading the container's statistics",
             Phase::Delete => "deleting the container",
         }
     }

@@ -12,6 +12,8 @@
 //! | `create`, `devices_v2` | carries a plan out |
 //! | `membership` | how a process gets in |
 //! | `freezer`, `kill`, `remove` | what can be done to all processes, and the end |
+//! | `stats` | what has been used |
+//! | `oom`, `oom_watch` | whether memory ran out: afterwards, and at once |
 //! | `dir` | reading, writing and walking directories by descriptor |
 
 mod common;
@@ -23,8 +25,11 @@ mod dir;
 mod freezer;
 mod kill;
 mod membership;
+mod oom;
+mod oom_watch;
 mod plan;
 mod remove;
+pub mod stats;
 mod v1;
 mod v2;
 mod write;
@@ -37,6 +42,8 @@ mod kernel_tests;
 pub use device_program::Instruction;
 pub use devices::{DeviceAccess, DeviceKind, Devices, Rule};
 pub use membership::Membership;
+pub use oom::OutOfMemory;
+pub use oom_watch::{OomSeen, OomWatch};
 pub use plan::{CgroupPlan, HierarchyPlan, plan};
 pub use write::{CgroupWrite, IfMissing};
 
@@ -67,8 +74,13 @@ impl Cgroup {
 
     /// The directory that has this controller: on v1 its own hierarchy's, else v2's.
     pub fn dir_of(&self, controller: &str) -> Option<&Path> {
+        self.legacy_dir_of(controller).or_else(|| self.dirs.get("").map(PathBuf::as_path))
+    }
+
+    /// The directory in the v1 hierarchy of this controller.
+    fn legacy_dir_of(&self, controller: &str) -> Option<&Path> {
         let legacy = self.dirs.iter().find(|(key, _)| key.split(',').any(|one| one == controller));
-        legacy.map(|(_, dir)| dir.as_path()).or_else(|| self.dirs.get("").map(PathBuf::as_path))
+        legacy.map(|(_, dir)| dir.as_path())
     }
 
     /// The directory whose members are taken for the container's: v2's where there is nothing else, and otherwise that

@@ -3,6 +3,7 @@
 
 mod create;
 mod life;
+mod stats;
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
