@@ -24,7 +24,9 @@ fn with_memory() -> Vec<CgroupFacts> {
 }
 
 fn limited(facts: &CgroupFacts) -> Container {
-    Container::new(facts, json!({ "memory": { "limit": LIMIT } }))
+    let counts_swap = std::path::Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists();
+    let swap = if counts_swap || facts.v1.is_empty() { json!(LIMIT) } else { json!(null) };
+    Container::new(facts, json!({ "memory": { "limit": LIMIT, "swap": swap } }))
 }
 
 /// Whether it becomes ready within this time.
