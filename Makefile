@@ -9,15 +9,20 @@ PEERS ?= runc,crun
 # .cargo/config.toml names a target, so that build scripts stay dynamic; hence the directory.
 HOST := $(shell rustc --print host-tuple 2>/dev/null)
 CREEL := $(CURDIR)/target/$(HOST)/release/creel
+# What boots virtual machines for test-lab; what of it is to run there (hack/test-lab.py --help): all, if it is not said.
+LAB ?= $(CURDIR)/../shared/lab/lab
+LAYOUTS ?=
+CASES ?=
+TESTS ?=
 # The runtime under test; any OCI runtime will do.
 RUNTIME ?= $(CREEL)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deps build test check bench validate blackbox install clean
+.PHONY: help demo deps build test test-lab check bench validate blackbox install clean
 
 help: ## print this menu
 	@echo "creel: make TARGET"; echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
 	@echo; echo "Variables: RUNTIME=$(RUNTIME) PEERS=$(PEERS) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)"
 
 demo: ## install what is missing, build, and run a busybox container step by step
@@ -32,6 +37,9 @@ build: ## build the release binary
 
 test: ## run every test: unit and kernel tests, the black-box suite, the runtime-tools programs
 	@hack/test.sh
+
+test-lab: ## kernel tests and black-box suite in virtual machines: cgroup v2 with systemd, hybrid, v1
+	@LAB=$(LAB) hack/test-lab.py $(if $(QUICK),--quick) --layouts '$(LAYOUTS)' --cases '$(CASES)' --tests '$(TESTS)'
 
 check: ## formatting, lints, layers, where unsafe may be
 	@hack/check.sh

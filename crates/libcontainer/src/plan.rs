@@ -18,7 +18,7 @@ use crate::lsm::{self, LsmPlan};
 use crate::namespaces::{self, Kind, NamespacesPlan};
 use crate::rootfs::{self, RootfsInput, RootfsPlan};
 use crate::seccomp::{self, SeccompPlan};
-use crate::spec::{Linux, Process, Spec};
+use crate::spec::{Linux, Mount, Process, Spec};
 use crate::sysctl::{self, Owned, SysctlPlan};
 use crate::terminal::TerminalPlan;
 use crate::userns::{self, UsernsPlan};
@@ -96,7 +96,11 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     let namespaces = namespaces::plan(&linux.namespaces)?;
     check_names(spec, &namespaces)?;
     let userns = userns::plan(namespaces.makes(Kind::User), &linux.uid_mappings, &linux.gid_mappings)?;
-    let cgroup = cgroups::plan(linux, &request.id, request.systemd_cgroup, &facts.cgroups)?;
+    let cgroup = cgroups::plan(linux, &request.id, request.systemd_cgroup, &facts.cgroups)?.delegated_to(cgroup_owner(
+        spec,
+        &namespaces,
+        userns.as_ref(),
+    ));
     let rootfs = rootfs::plan(&RootfsInput {
         spec,
         bundle: &request.bundle,
@@ -129,6 +133,22 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
         warnings,
         process,
     })
+}
+
+/// The user of the host whom the container's cgroup belongs to: the one who runs its process, if the container is to
+/// work with cgroups of its own (config-linux.md "Cgroup ownership").
+fn cgroup_owner(spec: &Spec, namespaces: &NamespacesPlan, userns: Option<&UsernsPlan>) -> Option<u32> {
+    let writable = |mount: &Mount| {
+        matches!(mount.kind.as_str(), "cgroup" | "cgroup2")
+            && Path::new(&mount.destination) == Path::new("/sys/fs/cgroup")
+            && !mount.options.iter().any(|option| option == "ro")
+    };
+    let divides = namespaces.makes(Kind::Cgroup) && spec.mounts.iter().any(writable);
+    let uid = spec.process.as_ref().filter(|_| divides)?.user.uid;
+    match userns {
+        Some(userns) => userns.host_uid(uid),
+        None => (!namespaces.has(Kind::User)).then_some(uid),
+    }
 }
 
 /// Plans a process that is executed in a container whose spec is `spec`.

@@ -22,12 +22,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import suite  # noqa: E402
 
-MODULES = "lifecycle commands execs process mounts paths namespaces cgroups events hooks seccomp terminals descriptors bad_input hostile leaks"
-
 
 def cases(pattern):
-    for module in MODULES.split():
-        importlib.import_module(f"cases.{module}")
+    for file in sorted(os.listdir(f"{HERE}/cases")):
+        if file.endswith(".py") and file != "__init__.py":
+            importlib.import_module(f"cases.{file[:-3]}")
     return [c for c in suite.CASES if re.search(pattern, short(c))]
 
 
@@ -74,7 +73,7 @@ def inside(options, results):
 
 def on_private_host(runtime, options):
     with tempfile.NamedTemporaryFile("r") as results:
-        command = [f"{HERE}/../private_host.py", sys.executable, __file__, "--inside", results.name]
+        command = [f"{HERE}/../private_host.py", sys.executable, os.path.abspath(__file__), "--inside", results.name]
         flags = ["--progress"] * options.progress + ["--skipped-too"] * options.skipped_too
         command += ["--case", options.case, *flags, runtime]
         subprocess.run(command, check=True)
@@ -97,6 +96,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", default="", help="only cases whose name matches this pattern")
     parser.add_argument("--inside", metavar="FILE", help=argparse.SUPPRESS)
+    parser.add_argument("--results", metavar="FILE", help="write [runtime, case, result, why, seconds] lines, in JSON")
     parser.add_argument("--skipped-too", action="store_true", help="run even what a peer is known not to pass")
     parser.add_argument("--progress", action="store_true", help="print every case as it ends")
     parser.add_argument("runtimes", help="paths or names, separated by commas")
@@ -109,8 +109,13 @@ def main():
         print("left out, not installed: " + ", ".join(missing))
     if names[0] in missing or os.geteuid() != 0:
         sys.exit("run.py: needs root and the first runtime")
-    paths = [shutil.which(name) for name in names if name not in missing]
+    paths = [os.path.abspath(shutil.which(name)) for name in names if name not in missing]
     columns = [on_private_host(path, options) for path in paths]
+    if options.results:
+        with open(options.results, "w") as file:
+            for path, column in zip(paths, columns):
+                for case, row in column.items():
+                    print(json.dumps([os.path.basename(path), case, *row]), file=file)
     if len(paths) > 1:
         table([os.path.basename(path) for path in paths], columns)
     first = columns[0]

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.abspath(f"{HERE}/../../..")
 WORK = "/run/blackbox"  # on the private host's own tmpfs
-TIMEOUT = 20  # seconds for one command
+# How many times slower than a usual machine this one is (an emulated one: 10); time-outs grow by it, long loops shrink.
+PATIENCE = float(os.environ.get("BLACKBOX_PATIENCE", 1))
+TIMEOUT = 20 * PATIENCE  # seconds for one command
 
 CASES = []
 
@@ -259,6 +261,7 @@ class T:
             raise Failure(what)
 
     def until(self, condition, what, seconds=10):
+        seconds *= PATIENCE
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
@@ -268,10 +271,13 @@ class T:
     def none_left(self):
         """No process, mount, cgroup or state that was not there before this case."""
         left = []
-        for _ in range(100):  # the host's process 1 needs a moment to reap
+        end = time.monotonic() + 2 * PATIENCE  # the host's process 1 needs a moment to reap
+        while True:
             left = Left.now(self.root).since(self.before)
             if not left:
                 return
+            if time.monotonic() > end:
+                break
             time.sleep(0.02)
         raise Failure("left behind: " + "; ".join(left))
 

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 
 use super::membership::Door;
-use super::{Cgroup, CgroupPlan, CgroupWrite, HierarchyPlan, IfMissing, Membership, devices_v2, dir};
+use super::{Cgroup, CgroupPlan, CgroupWrite, HierarchyPlan, IfMissing, Membership, delegate, devices_v2, dir};
 
 /// The files of v1's cpuset without which no process can be let in.
 const CPUSET_FILES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
@@ -74,6 +74,9 @@ fn prepare(plan: &HierarchyPlan, made: &mut Made) -> Result<Door> {
     write_all(fd, &path, &plan.writes)?;
     if let Some(program) = &plan.device_program {
         devices_v2::put(fd, program, new).within(|| path.display().to_string())?;
+    }
+    if let Some(uid) = plan.owner {
+        delegate::to_user(fd, &path, uid)?;
     }
     let door = if plan.is_v2() {
         directory

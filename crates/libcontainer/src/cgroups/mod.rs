@@ -9,7 +9,7 @@
 //! | `plan` | the places, and which limit goes to which hierarchy |
 //! | `v1`, `v2`, `common` | `linux.resources` as writes to files |
 //! | `devices`, `device_program` | device rules as v1 lines and as a v2 program |
-//! | `create`, `devices_v2` | carries a plan out |
+//! | `create`, `devices_v2`, `delegate` | carries a plan out |
 //! | `membership` | how a process gets in |
 //! | `freezer`, `kill`, `remove` | what can be done to all processes, and the end |
 //! | `stats` | what has been used |
@@ -18,6 +18,7 @@
 
 mod common;
 mod create;
+mod delegate;
 mod device_program;
 mod devices;
 mod devices_v2;

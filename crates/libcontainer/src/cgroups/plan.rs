@@ -59,12 +59,23 @@ pub struct HierarchyPlan {
     pub writes: Vec<CgroupWrite>,
     /// v2: the program that decides on device access.
     pub device_program: Option<Vec<Instruction>>,
+    /// v2: the user of the host who may divide it further.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u32>,
 }
 
 impl HierarchyPlan {
     fn new(key: String, hierarchy: &Hierarchy, path: PathBuf) -> HierarchyPlan {
-        let (mountpoint, controllers) = (hierarchy.mountpoint.clone(), Vec::new());
-        HierarchyPlan { key, mountpoint, path, optional: false, controllers, writes: Vec::new(), device_program: None }
+        HierarchyPlan {
+            key,
+            mountpoint: hierarchy.mountpoint.clone(),
+            path,
+            optional: false,
+            controllers: Vec::new(),
+            writes: Vec::new(),
+            device_program: None,
+            owner: None,
+        }
     }
 
     /// The container's directory.
@@ -82,6 +93,17 @@ impl CgroupPlan {
     /// The directories, as they will be stored and found again.
     pub fn location(&self) -> Cgroup {
         Cgroup::new(self.hierarchies.iter().map(|hierarchy| (hierarchy.key.clone(), hierarchy.dir())).collect())
+    }
+
+    /// Delegates the cgroup to a user of the host; only v2's alone, since delegation is not safe on v1
+    /// (config-linux.md "Cgroup ownership"). What is made belongs to root as it is.
+    pub fn delegated_to(mut self, uid: Option<u32>) -> CgroupPlan {
+        if let [only] = self.hierarchies.as_mut_slice()
+            && only.is_v2()
+        {
+            only.owner = uid.filter(|uid| *uid != 0);
+        }
+        self
     }
 }
 

@@ -17,9 +17,10 @@ use crate::hooks::{self, HookState};
 use crate::host::{HostFacts, HostProc};
 use crate::namespaces;
 use crate::plan::{self, Plan, Request};
+use crate::process::Init;
 use crate::process::gate::Gate;
 use crate::process::launch::{Birth, Launching, compile, launch};
-use crate::process::{Init, sealed_exe};
+use crate::process::sealed_exe::Sealed;
 use crate::spec::{CONFIG, Spec};
 use crate::{attributes, userns};
 
@@ -27,20 +28,19 @@ use crate::{attributes, userns};
 ///
 /// # Errors
 /// Nothing is left behind: no process, mount, cgroup or state.
-pub fn create(store: &Store, options: &CreateOptions) -> Result<Launched> {
-    make(store, options, false)
+pub fn create(store: &Store, options: &CreateOptions, sealed: Sealed) -> Result<Launched> {
+    make(store, options, sealed, false)
 }
 
 /// [`create`] and [`super::start`] in one; the caller waits for the process and deletes the container.
 ///
 /// # Errors
 /// As [`create`].
-pub fn run(store: &Store, options: &CreateOptions) -> Result<Launched> {
-    make(store, options, true)
+pub fn run(store: &Store, options: &CreateOptions, sealed: Sealed) -> Result<Launched> {
+    make(store, options, sealed, true)
 }
 
-fn make(store: &Store, options: &CreateOptions, start: bool) -> Result<Launched> {
-    sealed_exe::ensure()?;
+fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> Result<Launched> {
     check_id(&options.id).during(Phase::State)?;
     let passed_fds = super::passed::count(options.preserve_fds)?;
     let bundle = std::path::absolute(&options.bundle).sys("getcwd", options.bundle.display())?;
@@ -70,7 +70,7 @@ fn make(store: &Store, options: &CreateOptions, start: bool) -> Result<Launched>
     making.cgroup = Whose::Ours;
     let gate = if start { None } else { Some(Gate::make(making.entry.as_fd()).during(Phase::State)?) };
     let init = Init { plan: &plan, namespaces: &namespaces, proc: &proc, gate, hook_state: &making.hook_state };
-    let launching = launch(birth(&plan, &membership), |channel, alone| {
+    let launching = launch(sealed, birth(&plan, &membership), |channel, alone| {
         making.entry.leave_lock();
         init.run(channel, &alone)
     });

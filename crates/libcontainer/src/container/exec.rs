@@ -8,14 +8,14 @@ use crate::error::{During, Error, Kind, Phase, Result};
 use crate::host::{HostProc, ProcessFacts};
 use crate::plan::{self, Request};
 use crate::process::launch::{Birth, compile, launch};
-use crate::process::{Joiner, sealed_exe, wait};
+use crate::process::sealed_exe::Sealed;
+use crate::process::{Joiner, wait};
 
 /// Executes another process in a container.
 ///
 /// # Errors
 /// [`Kind::WrongState`] if the container has stopped or is paused; the failure of any step in the container.
-pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Launched> {
-    sealed_exe::ensure()?;
+pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> Result<Launched> {
     let passed_fds = passed::count(options.preserve_fds)?;
     let entry = store.open(id)?;
     let state = require_state(&entry, id)?;
@@ -49,7 +49,7 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Launched> 
     let joiner = Joiner { plan: &plan, namespaces: &state.namespaces, container: &container, proc: &proc };
     let birth = Birth { membership: &membership, namespaces: 0, staged: joiner.needs_stage() };
     let launched = || {
-        let mut launching = launch(birth, |channel, alone| joiner.run(channel, &alone))?;
+        let mut launching = launch(sealed, birth, |channel, alone| joiner.run(channel, &alone))?;
         let filter = compile(plan.seccomp.as_ref())?;
         let console = launching.until_ready(|_| Ok(()))?;
         attributes::limit(&plan.attributes, launching.pid(), &proc)?;

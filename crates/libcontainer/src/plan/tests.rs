@@ -123,3 +123,30 @@ fn a_joining_process_shares_the_containers_score_keyring_and_filter() {
     assert!(plan.seccomp.is_some());
     assert!(plan.terminal.is_some_and(|terminal| !terminal.console), "/dev/console is init's");
 }
+
+#[test]
+fn the_cgroup_belongs_to_the_user_who_divides_it() {
+    let owner = |change: &dyn Fn(&mut Value)| {
+        let plan = planned(|config| {
+            config["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "cgroup"}, {"type": "user"}]);
+            config["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 100000, "size": 1000}]);
+            config["linux"]["gidMappings"] = config["linux"]["uidMappings"].clone();
+            config["mounts"] = json!([{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}]);
+            change(config);
+        });
+        plan.expect("a plan").cgroup.hierarchies[0].owner
+    };
+    assert_eq!(owner(&|_| {}), Some(100_000));
+    assert_eq!(owner(&|config| config["process"]["user"]["uid"] = json!(7)), Some(100_007));
+    assert_eq!(owner(&|config| config["process"]["user"]["uid"] = json!(1000)), None, "nobody outside");
+    assert_eq!(owner(&|config| config["mounts"][0]["options"] = json!(["ro"])), None, "it cannot be written to");
+    assert_eq!(owner(&|config| config["mounts"] = json!([])), None);
+    assert_eq!(owner(&|config| config["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "user"}])), None);
+    let without_userns = |uid: u32| {
+        owner(&|config| {
+            config["process"]["user"]["uid"] = json!(uid);
+            config["linux"] = json!({"namespaces": [{"type": "mount"}, {"type": "cgroup"}]});
+        })
+    };
+    assert_eq!((without_userns(7), without_userns(0)), (Some(7), None));
+}

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use super::channel::{Channel, Message, garbled};
+use super::sealed_exe::Sealed;
 use super::wait::{self, Ended};
 use crate::cgroups::Membership;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
@@ -38,7 +39,11 @@ pub(crate) struct Birth<'a> {
 /// Clones a process that runs `child` and exits; what `child` returns an error for is sent to the parent.
 ///
 /// `child` gets the channel to give it up (drop it) when it can no longer be used.
-pub(crate) fn launch(birth: Birth<'_>, child: impl FnOnce(Channel, SingleThreaded) -> Result<()>) -> Result<Launching> {
+pub(crate) fn launch(
+    _: Sealed,
+    birth: Birth<'_>,
+    child: impl FnOnce(Channel, SingleThreaded) -> Result<()>,
+) -> Result<Launching> {
     let proof = SingleThreaded::prove()
         .sys("stat", "/proc/self/task: the caller of libcontainer must have one thread")
         .during(Phase::Launch)?;

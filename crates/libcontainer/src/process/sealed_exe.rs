@@ -19,12 +19,17 @@ use crate::sys::mount::{MountAttr, mount_setattr};
 
 const SELF: &str = "/proc/self/exe";
 
-/// Returns in a process whose executable cannot be written to, executing itself anew if it must.
+/// Proof that what this process executes cannot be written to; whoever makes a process for a container has to show it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sealed(());
+
+/// Returns in a process whose executable cannot be written to, executing itself anew if it must: a program's own first
+/// act, since it begins again.
 ///
 /// Call it before anything that an exec would lose: open files (all are close-on-exec), locks, saved state.
-pub fn ensure() -> Result<()> {
+pub fn ensure() -> Result<Sealed> {
     if is_sealed().during(Phase::SealExecutable)? {
-        return Ok(());
+        return Ok(Sealed(()));
     }
     let sealed = detached_mount().or_else(|_| sealed_copy()).during(Phase::SealExecutable)?;
     let strings = |list: &mut dyn Iterator<Item = &OsStr>| -> Vec<CString> {

@@ -17,6 +17,14 @@ pub struct UsernsPlan {
     pub gids: Vec<IdMapping>,
 }
 
+impl UsernsPlan {
+    /// Whom a user of the container is outside; `None` for one without a map.
+    pub fn host_uid(&self, uid: u32) -> Option<u32> {
+        let into = |range: &IdMapping| uid.checked_sub(range.container_id).filter(|offset| *offset < range.size);
+        self.uids.iter().find_map(|range| into(range).map(|offset| range.host_id + offset))
+    }
+}
+
 /// Plans the maps; `makes` says whether `linux.namespaces` has a new user namespace to put them on.
 ///
 /// # Errors
@@ -72,6 +80,11 @@ mod tests {
         let one = [range(0, 1000, 10)];
         assert_eq!(plan(false, &[], &[]).expect("none"), None);
         assert!(plan(true, &one, &one).expect("valid").is_some());
+        let maps = plan(true, &[range(0, 1000, 10), range(100, 5000, 1)], &one).expect("valid").expect("maps");
+        assert_eq!(
+            [0, 9, 10, 100, 101].map(|uid| maps.host_uid(uid)),
+            [Some(1000), Some(1009), None, Some(5000), None]
+        );
         for (makes, uids, text) in [
             (false, &one[..], "needs a new user namespace"),
             (true, &[][..], "linux.uidMappings: a user namespace needs 1 to 340 ranges, not 0"),

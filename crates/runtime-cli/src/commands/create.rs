@@ -4,17 +4,18 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use libcontainer::container::{self, CreateOptions};
+use libcontainer::process::sealed_exe::Sealed;
 
 use super::{Context, check_id};
 use crate::cli::{self, given};
 
 /// Creates the container.
-pub fn run(context: Context<'_>, args: &cli::Create) -> Result<u8> {
+pub fn run(context: Context<'_>, args: &cli::Create, sealed: Sealed) -> Result<u8> {
     let store = context.store()?;
     let options = options(context, args)?;
     check_id(&options.id)?;
     context.log.debug(|| format!("creating {} from {}", options.id, options.bundle.display()));
-    let launched = container::create(&store, &options)?;
+    let launched = container::create(&store, &options, sealed)?;
     context.log.warnings(&launched.warnings);
     context.log.debug(|| format!("created {}, its init is {}", options.id, launched.pid.as_raw_nonzero()));
     Ok(0)

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use libcontainer::container::{self, ExecOptions};
+use libcontainer::process::sealed_exe::Sealed;
 use libcontainer::spec;
 
 use super::{Context, check_id, exec_process};
@@ -10,7 +11,7 @@ use crate::foreground::Foreground;
 use crate::logging::plain;
 
 /// Executes the process; gives its status, or 0 when detached.
-pub fn run(context: Context<'_>, args: &cli::Exec) -> Result<u8> {
+pub fn run(context: Context<'_>, args: &cli::Exec, sealed: Sealed) -> Result<u8> {
     let store = context.store()?;
     check_id(&args.id)?;
     let process = match given(&args.process) {
@@ -32,7 +33,7 @@ pub fn run(context: Context<'_>, args: &cli::Exec) -> Result<u8> {
     };
     let foreground = (!args.detach).then(|| Foreground::prepare(false, context.log)).transpose()?;
     context.log.debug(|| format!("executing {:?} in {}", options.process.args, args.id));
-    let launched = container::exec(&store, &args.id, &options)?;
+    let launched = container::exec(&store, &args.id, &options, sealed)?;
     match foreground {
         Some(foreground) => foreground.attend(launched, context.log),
         None => {

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use libcontainer::container::{NotifyRelay, Store};
-use libcontainer::process::sealed_exe;
+use libcontainer::process::sealed_exe::{self, Sealed};
 
 use crate::argv::parse_bool;
 use crate::cli::{Cli, Command, Global, given};
@@ -95,22 +95,18 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<ExitCode, Failure> {
     let Some(command) = cli.command else {
         return finish(crate::output::print(crate::cli::overview()).map(|()| 0), 1);
     };
-    if let Command::Create(_) | Command::Run(_) | Command::Exec(_) = command {
-        // Before anything is read (a process.json may come through a pipe) or logged: this process may begin anew here.
-        sealed_exe::ensure().map_err(|error| Failure { error: error.into(), status: 1 })?;
-    }
     match command {
-        Command::Create(args) => finish(create::run(context, &args).context("creel create failed"), 1),
+        Command::Create(args) => finish(create::run(context, &args, seal()?).context("creel create failed"), 1),
         Command::Delete(args) => finish(delete::run(context, &args), 1),
         Command::Events(args) => finish(events::run(context, &args), 1),
-        Command::Exec(args) => finish(exec::run(context, &args).context("exec failed"), EXEC_FAILED),
+        Command::Exec(args) => finish(exec::run(context, &args, seal()?).context("exec failed"), EXEC_FAILED),
         Command::Features => finish(features::run(), 1),
         Command::Kill(args) => finish(kill::run(context, &args), 1),
         Command::List(args) => finish(list::run(context, &args), 1),
         Command::Pause(args) => finish(pause::run(context, &args), 1),
         Command::Ps(args) => finish(ps::run(context, &args), 1),
         Command::Resume(args) => finish(resume::run(context, &args), 1),
-        Command::Run(args) => finish(run::run(context, &args).context("creel run failed"), 1),
+        Command::Run(args) => finish(run::run(context, &args, seal()?).context("creel run failed"), 1),
         Command::Spec(args) => finish(spec::run(given(&args.bundle), args.rootless), 1),
         Command::Start(args) => finish(start::run(context, &args), 1),
         Command::State(args) => finish(state::run(context, &args), 1),
@@ -118,6 +114,11 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<ExitCode, Failure> {
         Command::Restore(_) => finish(unsupported("restore"), 1),
         Command::Update(_) => finish(unsupported("update"), 1),
     }
+}
+
+/// Before anything is read (a process.json may come through a pipe) or logged: this process may begin anew here.
+fn seal() -> Result<Sealed, Failure> {
+    sealed_exe::ensure().map_err(|error| Failure { error: error.into(), status: 1 })
 }
 
 fn finish(outcome: Result<u8>, status: u8) -> Result<ExitCode, Failure> {

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use libcontainer::container;
+use libcontainer::process::sealed_exe::Sealed;
 
 use super::{Context, check_id, create, relay_ready};
 use crate::cli;
@@ -11,12 +12,12 @@ use crate::foreground::Foreground;
 const KILLED: u8 = 137;
 
 /// Runs the container; gives the status of its process, or 0 when detached.
-pub fn run(context: Context<'_>, args: &cli::Run) -> Result<u8> {
+pub fn run(context: Context<'_>, args: &cli::Run, sealed: Sealed) -> Result<u8> {
     let store = context.store()?;
     let mut options = create::options(context, &args.create)?;
     check_id(&options.id)?;
     if args.detach {
-        let launched = container::run(&store, &options)?;
+        let launched = container::run(&store, &options, sealed)?;
         context.log.warnings(&launched.warnings);
         relay_ready(context.log, launched.notify);
         context.log.debug(|| format!("{} runs detached, its init is {}", options.id, launched.pid.as_raw_nonzero()));
@@ -24,7 +25,7 @@ pub fn run(context: Context<'_>, args: &cli::Run) -> Result<u8> {
     }
     options.attach_console = true;
     let foreground = Foreground::prepare(!args.no_subreaper, context.log)?;
-    let launched = container::run(&store, &options)?;
+    let launched = container::run(&store, &options, sealed)?;
     let (pid, start_time) = (launched.pid, launched.start_time);
     let outcome = foreground.attend(launched, context.log);
     if matches!(outcome, Ok(KILLED)) {

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 
-from suite import Skipped, case
+from suite import PATIENCE, TIMEOUT, Skipped, case
 
 V1 = not os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 CRUN = "1.8.1 has no events"
@@ -71,39 +71,36 @@ def stats_have_the_members_of_runcs(t):
     if not shutil.which("runc"):
         raise Skipped("runc is not installed")
     memory(t, 64 * MIB)
-    script = "dd if=/dev/zero of=/file bs=1M count=8 conv=fsync; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
+    script = "dd if=/dev/zero of=/file bs=1M count=8; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
     t.process["args"] = ["sh", "-c", f"{script}; touch /done; exec sleep 1000"]
     t.save()
-    told = {}
-    roots = {t.runtime: t.root, shutil.which("runc"): f"{t.directory}/runc"}
-    for number, (runtime, root) in enumerate(roots.items()):
-        rt = lambda *arguments: subprocess.run(
-            [runtime, "--root", root, *arguments], check=True, stdout=subprocess.PIPE, cwd=t.bundle, timeout=20
-        )
-        id = f"{t.id}-{number}"
-        with open("/dev/null", "r+") as null:
-            subprocess.run([runtime, "--root", root, "run", "-d", id], check=True, stdin=null, stdout=null, stderr=null, cwd=t.bundle)
-        try:
-            t.until(lambda: os.path.exists(f"{t.rootfs}/done"), "the payload's end")
-            time.sleep(0.1)
-            told[runtime] = leaves(json.loads(rt("events", "--stats", id).stdout))
-        finally:
-            rt("delete", "--force", id)
-        os.remove(f"{t.rootfs}/done")
-    ours, runcs = told[t.runtime], told[shutil.which("runc")]
+    ours = told_by(t, t.runtime, t.root)
+    runcs = told_by(t, shutil.which("runc"), f"{t.directory}/runc")
     extra = {path for path in ours.keys() - runcs.keys() if not path.startswith(MORE)}
-    t.equal((extra, runcs.keys() - ours.keys() - {"data.blkio.ioServicedRecursive"}), (set(), set()), "only here, only in runc's")
-    within = lambda path, factor: t.true(
-        ours[path] / factor <= runcs[path] <= ours[path] * factor, f"{path}: {ours[path]}, in runc's {runcs[path]}"
-    )
-    within("data.cpu.usage.total", 4)
-    within("data.memory.cache", 2)
-    within("data.memory.usage.usage", 2)
-    for path in ("data.memory.usage.limit", "data.memory.swap.limit", "data.memory.kernelTCP.limit", "data.pids.current", "id"):
-        if path != "id":
-            t.equal(ours[path], runcs[path], path)
-    for path in sorted(ours.keys() & runcs.keys()):
+    t.equal((extra, runcs.keys() - ours.keys()), (set(), set()), "only here, only in runc's")
+    for path in sorted(runcs):
         t.equal(type(ours[path]), type(runcs[path]), f"type of {path}")
+        if path.endswith(".limit") or path in ("id", "type", "data.pids.current"):
+            t.equal(ours[path], runcs[path], path)
+    for path, factor in (("data.cpu.usage.total", 5), ("data.memory.cache", 2), ("data.memory.usage.usage", 2)):
+        within = ours[path] / factor <= runcs[path] <= ours[path] * factor
+        t.true(within, f"{path}: {ours[path]}, in runc's {runcs[path]}")
+
+
+def told_by(t, runtime, root):
+    """What a runtime tells of a container of its own, by paths."""
+    files = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": t.bundle, "timeout": TIMEOUT}
+    rt = lambda *command, out: subprocess.run([runtime, "--root", root, *command], check=True, stdout=out, **files)
+    rt("run", "--detach", t.id, out=subprocess.DEVNULL)
+    try:
+        t.until(lambda: os.path.exists(f"{t.rootfs}/done"), "the payload's end")
+        time.sleep(0.1)
+        return leaves(json.loads(rt("events", "--stats", t.id, out=subprocess.PIPE).stdout))
+    finally:
+        rt("delete", "--force", t.id, out=subprocess.DEVNULL)
+        for name in ("file", "done"):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(f"{t.rootfs}/{name}")
 
 
 @case(crun=CRUN)
@@ -161,8 +158,8 @@ def a_stopped_or_missing_container_has_none(t):
 @case(crun=CRUN)
 def intervals_are_kept(t):
     t.sleeper()
-    process = t.start_rt("events", "--interval", "200ms", t.id)
-    time.sleep(1.5)
+    process = t.start_rt("events", "--interval", f"{int(200 * PATIENCE)}ms", t.id)
+    time.sleep(1.5 * PATIENCE)
     t.equal(process.poll(), None, "it watches")
     t.rt("kill", t.id, "KILL")
     t.wait("stopped")
@@ -171,7 +168,7 @@ def intervals_are_kept(t):
     t.rt("delete", t.id)
     t.finish(process)
     lines = lines_of(t, process)
-    t.true(4 <= len(lines) <= 8, f"{len(lines)} lines in 1.5 s")
+    t.true(4 <= len(lines) <= 8, f"{len(lines)} lines in the time of seven")
     t.equal({line["type"] for line in lines}, {"stats"})
 
 
@@ -189,7 +186,7 @@ def it_ends_at_once_with_the_container(t):
     """Not only at the next interval."""
     t.sleeper()
     process = t.start_rt("events", "--interval", "1h", t.id)
-    time.sleep(0.3)
+    time.sleep(0.3 * PATIENCE)
     t.rt("delete", "--force", t.id)
     t.until(lambda: process.poll() is not None, "the end of events", 2)
     result = t.finish(process)
@@ -207,16 +204,16 @@ def a_reader_that_goes_away_ends_it_quietly(t):
         )
         for _ in range(read):
             json.loads(process.stdout.readline())
-        time.sleep(0.1)
+        time.sleep(0.1 * PATIENCE)
         process.stdout.close()
-        t.equal((process.wait(5), process.stderr.read()), (0, b""))
+        t.equal((process.wait(5 * PATIENCE), process.stderr.read()), (0, b""))
 
 
 @case(crun=CRUN)
 def an_idle_watcher_does_not_work(t):
     t.sleeper()
     process = t.start_rt("events", "--interval", "1h", t.id)
-    time.sleep(0.5)
+    time.sleep(0.5 * PATIENCE)
     ticks = lambda: sum(map(int, open(f"/proc/{process.pid}/stat").read().rsplit(")", 1)[1].split()[11:13]))
     before = ticks()
     time.sleep(1)
@@ -231,7 +228,7 @@ def lack_of_memory_is_an_event(t):
     memory(t, 16 * MIB)
     t.sleeper(command=["sh", "-c", f"while [ ! -e /go ]; do sleep 0.05; done; {' '.join(GREEDY)}; exec sleep 1000"])
     process = t.start_rt("events", "--interval", "1h", t.id)
-    time.sleep(0.5)
+    time.sleep(0.5 * PATIENCE)
     t.equal(ooms(t, process), [], "nothing has happened")
     t.file("/go")
     t.until(lambda: ooms(t, process), "an event", 5)
@@ -270,17 +267,17 @@ def armed(process):
 
 @case(crun=CRUN, runc="whether its watch is armed cannot be seen from outside")
 def instant_lack_of_memory_is_never_lost(t):
-    """Armed at create: 200 containers whose first deed is to run out of memory, each deleted as soon as it has stopped."""
+    """Armed after create: 200 containers whose first deed is to run out of memory, each deleted once it has stopped."""
     memory(t, 4 * MIB)
     t.process["args"] = GREEDY
     t.save()
-    for round in range(200 if V1 else 30):  # the v2 host is an emulated one
+    for round in range(int(200 / PATIENCE)):
         t.rt("create", t.id)
         process = t.start_rt("events", "--interval", "1h", t.id)
         t.until(lambda: armed(process), "watching")
         t.rt("start", t.id, code={0, 1})
         result = t.finish(process)
-        t.equal(result.out.splitlines(), [json.dumps({"type": "oom", "id": t.id}, separators=(",", ":"))], f"round {round}")
+        t.equal(result.out, f'{{"type":"oom","id":"{t.id}"}}\n', f"round {round}")
         t.equal(t.state().get("oomKilled"), True, f"round {round}: oomKilled")
         t.rt("delete", t.id)
 
@@ -369,17 +366,18 @@ def create_and_start_under_tiny_limits(t):
 
 @case()
 def exec_without_memory_left(t):
-    """The container has used up what there is; what comes in is killed, or gets no memory, and says so."""
+    """The container has used nearly all that there is; what comes in has enough, is killed, or says what it lacks."""
     memory(t, 2 * MIB)
     t.mount("/full", type="tmpfs", source="tmpfs", options=["size=16m"])
-    t.sleeper(command=["sh", "-c", "dd if=/dev/zero of=/full/file bs=4k count=440 2>/dev/null; touch /done; exec sleep 1000"])
+    script = "dd if=/dev/zero of=/full/file bs=4k count=400; touch /done; exec sleep 1000"
+    t.sleeper(command=["sh", "-c", script])
     t.until(lambda: os.path.exists(f"{t.rootfs}/done") or t.state()["status"] == "stopped", "the payload's end")
     for _ in range(5):
-        if t.state()["status"] != "running":
-            break
         result = t.exec(t.id, "true", code=None)
+        if t.state()["status"] != "running":
+            break  # the kernel chose another one
         if result.code not in (0, 137):
-            t.contains(result.err, "memory" if t.state()["status"] == "running" else "")
+            t.contains(result.err, "memory")
 
 
 @case(crun=CRUN, runc="json only")

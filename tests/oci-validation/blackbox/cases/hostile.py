@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from cases.hooks import hook, log, note, script
-from suite import case
+from suite import PATIENCE, TIMEOUT, case
 
 OLD = "1.1.5"
 
@@ -27,7 +27,7 @@ def creating_under(t, kind, text):
     t.process["args"] = ["/bin/sleep", "1000"]
     t.save()
     creating = t.start_rt("create", t.id)
-    time.sleep(1)
+    time.sleep(PATIENCE)
     return creating
 
 
@@ -71,7 +71,13 @@ def ignored_signals_are_not_inherited(t):
 
     command = [t.runtime, "--root", t.root, "run", t.id]
     result = subprocess.run(
-        command, cwd=t.bundle, stdin=subprocess.DEVNULL, capture_output=True, text=True, preexec_fn=ignore, timeout=20
+        command,
+        cwd=t.bundle,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        preexec_fn=ignore,
+        timeout=TIMEOUT,
     )
     t.equal(result.returncode, 0, result.stderr)
     ignored = re.search(r"SigIgn:\s*(\w+)", result.stdout)[1]
@@ -104,7 +110,7 @@ def creating_and_deleting_at_once_loses_nothing(t):
     def forever(*arguments):
         command = [t.runtime, "--root", t.root, *arguments, t.id]
         while time.monotonic() < end:
-            subprocess.run(command, cwd=t.bundle, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+            subprocess.run(command, cwd=t.bundle, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT)
 
     children = []
     for arguments in [("create",), ("delete", "--force")] * 3:

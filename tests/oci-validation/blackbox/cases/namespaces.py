@@ -51,7 +51,7 @@ class Holder:
         self.kind = kind
 
     def __enter__(self):
-        for _ in range(TIMEOUT * 100):
+        for _ in range(int(TIMEOUT * 100)):
             children = open(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read().split()
             if children and open(f"/proc/{children[0]}/comm").read() == "sleep\n":
                 self.pid = children[0]

@@ -231,6 +231,22 @@ fn devices_are_open_to_those_who_may() {
 }
 
 #[test]
+fn a_v2_cgroup_is_handed_over_with_what_the_kernel_lists_and_no_more() {
+    use std::os::unix::fs::MetadataExt;
+    let facts = layouts().into_iter().find(CgroupFacts::is_unified);
+    let Some(facts) = facts.filter(|_| is_root("cgroups: owner")) else {
+        return println!("skipped: no cgroup v2 here");
+    };
+    let plan = Container::plan(&facts, &Container::unique(), json!({})).delegated_to(Some(1234));
+    let (cgroup, _) = Cgroup::create(&plan).expect("create");
+    let dir = cgroup.dirs()[""].clone();
+    let owner = |name: &str| std::fs::metadata(dir.join(name)).expect(name).uid();
+    let owners = ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "cgroup.freeze"].map(owner);
+    cgroup.remove().expect("remove");
+    assert_eq!(owners, [1234, 1234, 1234, 1234, 0]);
+}
+
+#[test]
 fn a_left_over_device_program_is_replaced() {
     let facts = layouts().into_iter().find(CgroupFacts::is_unified);
     let Some(facts) = facts.filter(|_| is_root("cgroups: BPF")) else { return println!("skipped: no cgroup v2 here") };

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""What `make test-lab` runs in the guest: the library's tests and the black-box suite, one result a line.
+
+    guest.py WHAT        WHAT is JSON: {"library": [binary, patterns] or null,
+                         "blackbox": [runtimes, pattern] or null, "patience": N}
+
+A result is a line `@ ["library" or "RUNTIME", name, "pass"|"FAIL"|"skip", why, seconds]`; what else is printed is for
+whoever looks for the cause of a failure.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+REPOSITORY = os.path.abspath(f"{HERE}/../..")
+V2 = "/sys/fs/cgroup"
+
+
+def tell(*result):
+    print("@ " + json.dumps(result), flush=True)
+
+
+def prepare():
+    """The guest is thrown away: nothing keeps us from turning on at the root what systemd leaves off."""
+    if os.geteuid() == 0 and os.path.exists(f"{V2}/cgroup.controllers"):
+        for controller in open(f"{V2}/cgroup.controllers").read().split():
+            with open(f"{V2}/cgroup.subtree_control", "w") as file:
+                file.write(f"+{controller}")
+
+
+def own_copy(path):
+    """Executables run from the guest's own disk: a page that was dropped could not be read back from every share."""
+    os.makedirs(f"{os.environ['HOME']}/bin", exist_ok=True)
+    return shutil.copy(path, f"{os.environ['HOME']}/bin/{os.path.basename(path)}")
+
+
+def library(binary, patterns):
+    """libtest's words as results. A test that printed `skipped: ` counts as skipped."""
+    command = [own_copy(binary), "--show-output", "--test-threads=2", *patterns]
+    # Where tests look for the runtime's own files is compiled in; the repository is shared at the same place.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    begin, results, said, section = time.monotonic(), {}, {}, None
+    for line in process.stdout:
+        line = line.rstrip("\n")
+        test = re.match(r"test (\S+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)", line)
+        begins = re.match(r"---- (\S+) stdout ----", line)
+        if test:
+            results[test[1]] = test[2]
+            print(line, flush=True)
+        elif begins:
+            section = said.setdefault(begins[1], [])
+        elif re.match(r"(successes|failures|test result):", line):
+            section = None
+        elif section is not None:
+            section.append(line)
+        elif line and not line.startswith(("running ", "    ", "successes:", "failures:")):
+            print(line, flush=True)
+    status = process.wait()
+    seconds = (time.monotonic() - begin) / max(len(results), 1)
+    for name, result in results.items():
+        words = "\n".join(said.get(name, [])).strip()
+        skipped = re.search(r"^skipped: (.*)", words, re.M)
+        if result == "FAILED":
+            tell("library", name, "FAIL", words or "it says nothing", seconds)
+        elif result == "ignored" or skipped:
+            tell("library", name, "skip", skipped[1] if skipped else "ignored", seconds)
+        else:
+            tell("library", name, "pass", "", seconds)
+    if not results or (status != 0 and "FAILED" not in results.values()):
+        tell("library", "the test program itself", "FAIL", f"exited with {status} after {len(results)} tests", seconds)
+
+
+def blackbox(runtimes, pattern):
+    mine = [own_copy(path) if "/" in path else path for path in runtimes]
+    results = f"{os.environ['HOME']}/results"
+    suite = f"{REPOSITORY}/tests/oci-validation/blackbox/run.py"
+    command = [sys.executable, suite, "--progress", "--results", results, "--case", pattern, ",".join(mine)]
+    status = subprocess.run(command, stderr=subprocess.STDOUT).returncode
+    rows = [json.loads(line) for line in open(results)] if os.path.exists(results) else []
+    for runtime, case, result, why, seconds in rows:
+        tell(runtime, case, result, why, seconds)
+    if not rows or (status != 0 and all(row[2] != "FAIL" for row in rows)):
+        tell("blackbox", "the suite itself", "FAIL", f"exited with {status} after {len(rows)} cases", 0)
+
+
+def main():
+    what = json.loads(sys.argv[1])
+    os.environ.setdefault("HOME", "/root")
+    os.environ["BLACKBOX_PATIENCE"] = str(what["patience"])
+    prepare()
+    if what["library"]:
+        library(*what["library"])
+    if what["blackbox"]:
+        blackbox(*what["blackbox"])
+    print("@ end", flush=True)
+
+
+if __name__ == "__main__":
+    main()
