@@ -13,14 +13,16 @@ from suite import PATIENCE, TIMEOUT, Skipped, case
 
 V1 = not os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 CRUN = "1.8.1 has no events"
+UNNAMED = "does not name the limit"
+RUNC_ON_V2 = {} if V1 else {"runc": UNNAMED}
 SILENT = "does not tell that memory ran out"
 MIB = 1 << 20
 
 # Takes more memory than the limits below allow.
 GREEDY = ["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]
 
-# What newer runc and we tell, and runc 1.1 does not.
-MORE = ("data.cpu.psi.", "data.memory.psi.", "data.blkio.psi.", "data.cpuset.cpus", "data.cpuset.mems")
+# What newer runc and we tell, and runc 1.1 does not; and v2's processors, which we tell in the place that v1's have.
+MORE = tuple(f"data.{name}" for name in "cpu.psi memory.psi blkio.psi memory.usage.max cpuset.cpus cpuset.mems".split())
 
 
 def memory(t, limit):
@@ -74,6 +76,7 @@ def stats_have_the_members_of_runcs(t):
     script = "dd if=/dev/zero of=/file bs=1M count=8; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
     t.process["args"] = ["sh", "-c", f"{script}; touch /done; exec sleep 1000"]
     t.save()
+    # Whether a device was read from is chance: `stats_count_blocks` looks at that.
     ours = told_by(t, t.runtime, t.root)
     runcs = told_by(t, shutil.which("runc"), f"{t.directory}/runc")
     extra = {path for path in ours.keys() - runcs.keys() if not path.startswith(MORE)}
@@ -95,7 +98,8 @@ def told_by(t, runtime, root):
     try:
         t.until(lambda: os.path.exists(f"{t.rootfs}/done"), "the payload's end")
         time.sleep(0.1)
-        return leaves(json.loads(rt("events", "--stats", t.id, out=subprocess.PIPE).stdout))
+        told = leaves(json.loads(rt("events", "--stats", t.id, out=subprocess.PIPE).stdout))
+        return {path: value for path, value in told.items() if not path.startswith("data.blkio.io")}
     finally:
         rt("delete", "--force", t.id, out=subprocess.DEVNULL)
         for name in ("file", "done"):
@@ -336,7 +340,7 @@ def says_memory(t, text, limit):
         t.contains(text, word)
 
 
-@case(crun="does not name the limit")
+@case(crun=UNNAMED, **RUNC_ON_V2)
 def run_under_tiny_limits(t):
     """It runs, or says that memory was the reason."""
     for limit in TINY:
@@ -348,7 +352,7 @@ def run_under_tiny_limits(t):
     t.equal(result.code, 0, "with 8 MiB")
 
 
-@case(crun="does not name the limit")
+@case(crun=UNNAMED, **RUNC_ON_V2)
 def create_and_start_under_tiny_limits(t):
     for limit in TINY:
         memory(t, limit)
@@ -364,7 +368,7 @@ def create_and_start_under_tiny_limits(t):
     t.equal((created.code, started.code), (0, 0), "with 8 MiB")
 
 
-@case()
+@case(**RUNC_ON_V2)
 def exec_without_memory_left(t):
     """The container has used nearly all that there is; what comes in has enough, is killed, or says what it lacks."""
     memory(t, 2 * MIB)
@@ -386,8 +390,8 @@ def a_table_for_people(t):
     t.sleeper(command=["sh", "-c", f"while [ ! -e /go ]; do sleep 0.05; done; {' '.join(GREEDY)}; exec sleep 1000"])
     lines = t.rt("events", "--format", "table", "--stats", t.id).out.splitlines()
     t.equal(lines[0].split(), "TIME CPU CPU% MEMORY LIMIT PEAK PIDS READ WRITTEN".split())
-    t.equal((len(lines), lines[1].split()[4], lines[1].split()[6]), (2, "16.0MiB", "2"))
-    t.equal(lines[0].find("PIDS"), lines[1].find("2", lines[0].find("PIDS")), "aligned")
+    t.equal((len(lines), lines[1].split()[4]), (2, "16.0MiB"))
+    t.contains("12", lines[1][lines[0].find("PIDS")])  # the shell, and now and then its sleep
     process = t.start_rt("events", "-f", "table", "--interval", "100ms", t.id)
     shown = lambda: open(f"{process.stamp}.out").read().splitlines()
     t.until(lambda: len(shown()) > 3, "rows")
