@@ -54,6 +54,7 @@ pub enum Phase {
     Start,
     Update,
     Kill,
+    Stats,
     Delete,
 }
 
@@ -78,6 +79,7 @@ impl Phase {
             Phase::Start => "starting the container",
             Phase::Update => "updating the container's limits",
             Phase::Kill => "sending a signal",
+            Phase::Stats => "reading the container's statistics",
             Phase::Delete => "deleting the container",
         }
     }

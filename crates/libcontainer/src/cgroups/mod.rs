@@ -13,6 +13,8 @@
 //! | `update`, `merge` | limits that change while the container lives |
 //! | `membership` | how a process gets in |
 //! | `freezer`, `kill`, `remove` | what can be done to all processes, and the end |
+//! | `stats` | what has been used |
+//! | `oom`, `oom_watch` | whether memory ran out: afterwards, and at once |
 //! | `dir` | reading, writing and walking directories by descriptor |
 
 mod common;
@@ -27,8 +29,11 @@ mod freezer;
 mod kill;
 mod membership;
 mod merge;
+mod oom;
+mod oom_watch;
 mod plan;
 mod remove;
+pub mod stats;
 mod update;
 mod v1;
 mod v2;
@@ -43,6 +48,8 @@ mod kernel_tests;
 pub use device_program::Instruction;
 pub use devices::{DeviceAccess, DeviceKind, Devices, Rule};
 pub use membership::Membership;
+pub use oom::OutOfMemory;
+pub use oom_watch::{OomSeen, OomWatch};
 pub use plan::{CgroupPlan, HierarchyPlan, plan};
 pub use update::{MemoryCheck, UpdatePlan, Updated, plan_update};
 pub use write::{CgroupWrite, IfMissing};
@@ -74,8 +81,13 @@ impl Cgroup {
 
     /// The directory that has this controller: on v1 its own hierarchy's, else v2's.
     pub fn dir_of(&self, controller: &str) -> Option<&Path> {
+        self.legacy_dir_of(controller).or_else(|| self.dirs.get("").map(PathBuf::as_path))
+    }
+
+    /// The directory in the v1 hierarchy of this controller.
+    fn legacy_dir_of(&self, controller: &str) -> Option<&Path> {
         let legacy = self.dirs.iter().find(|(key, _)| key.split(',').any(|one| one == controller));
-        legacy.map(|(_, dir)| dir.as_path()).or_else(|| self.dirs.get("").map(PathBuf::as_path))
+        legacy.map(|(_, dir)| dir.as_path())
     }
 
     /// The directory whose members are taken for the container's: v2's where there is nothing else, and otherwise that

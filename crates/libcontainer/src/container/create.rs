@@ -10,7 +10,7 @@ use super::sockets::Sockets;
 use super::state::{self, State};
 use super::store::{Entry, check_id};
 use super::teardown::{self, Whose};
-use super::{CreateOptions, Launched, NotifyRelay, Store, notify};
+use super::{CreateOptions, Launched, NotifyRelay, Store, notify, oom};
 use crate::cgroups::{Cgroup, Membership};
 use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::hooks::{self, HookState};
@@ -73,9 +73,11 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
     let launching = launch(sealed, birth(&plan, &membership), |channel, alone| {
         making.entry.leave_lock();
         init.run(channel, &alone)
-    })?;
+    });
     drop(init);
-    making.complete(launching, &plan, &sockets, &proc, options)
+    launching
+        .and_then(|launching| making.complete(launching, &plan, &sockets, &proc, options))
+        .map_err(|error| oom::blame(error, &making.state.cgroup))
 }
 
 fn birth<'a>(plan: &Plan, membership: &'a Membership) -> Birth<'a> {
@@ -133,7 +135,7 @@ impl Making {
 
     /// Leads init through the protocol; when this returns the container is complete.
     fn complete(
-        mut self,
+        &mut self,
         mut launching: Launching,
         plan: &Plan,
         sockets: &Sockets,

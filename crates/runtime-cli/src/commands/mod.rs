@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod exec_process;
 mod features;
@@ -99,6 +100,7 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<ExitCode, Failure> {
     match command {
         Command::Create(args) => finish(create::run(context, &args, seal()?).context("creel create failed"), 1),
         Command::Delete(args) => finish(delete::run(context, &args), 1),
+        Command::Events(args) => finish(events::run(context, &args), 1),
         Command::Exec(args) => finish(exec::run(context, &args, seal()?).context("exec failed"), EXEC_FAILED),
         Command::Features => finish(features::run(), 1),
         Command::Kill(args) => finish(kill::run(context, &args), 1),
@@ -112,7 +114,6 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<ExitCode, Failure> {
         Command::State(args) => finish(state::run(context, &args), 1),
         Command::Update(args) => finish(update::run(context, &args), 1),
         Command::Checkpoint(_) => finish(unsupported("checkpoint"), 1),
-        Command::Events(_) => finish(unsupported("events"), 1),
         Command::Restore(_) => finish(unsupported("restore"), 1),
     }
 }

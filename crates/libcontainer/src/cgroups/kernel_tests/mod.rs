@@ -3,6 +3,7 @@
 
 mod create;
 mod life;
+mod stats;
 mod update;
 
 use std::path::PathBuf;
