@@ -90,7 +90,7 @@ const ALWAYS_ALLOWED: [(DeviceKind, Option<u32>, Option<u32>, u8); 11] = [
 ];
 
 /// What differs from the default: kinds of access, by devices, each of which is listed once.
-type Exceptions = Vec<(Devices, u8)>;
+pub(super) type Exceptions = Vec<(Devices, u8)>;
 
 /// The checked list of rules.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -160,6 +160,24 @@ impl DeviceAccess {
     /// # Errors
     /// For a rule that takes something out of an earlier, wider one.
     pub(super) fn v1_writes(&self) -> Result<Vec<CgroupWrite>> {
+        let exceptions = self.exceptions()?;
+        let (default, exception) = match self.allowed_by_default {
+            true => ("devices.allow", "devices.deny"),
+            false => ("devices.deny", "devices.allow"),
+        };
+        // The new directory starts as a copy of its parent's list.
+        let default = CgroupWrite::new(default, "a *:* rwm", FIELD);
+        let exceptions = exceptions
+            .iter()
+            .map(|(devices, access)| CgroupWrite::new(exception, format!("{devices} {}", letters(*access)), FIELD));
+        Ok(std::iter::once(default).chain(exceptions).collect())
+    }
+
+    /// What differs from the default, as one list that no order matters in.
+    ///
+    /// # Errors
+    /// For a rule that takes something out of an earlier, wider one.
+    pub(super) fn exceptions(&self) -> Result<Exceptions> {
         let mut exceptions: Exceptions = Vec::with_capacity(self.rules.len());
         for rule in &self.rules {
             if rule.allow == self.allowed_by_default {
@@ -171,16 +189,7 @@ impl DeviceAccess {
                 }
             }
         }
-        let (default, exception) = match self.allowed_by_default {
-            true => ("devices.allow", "devices.deny"),
-            false => ("devices.deny", "devices.allow"),
-        };
-        // The new directory starts as a copy of its parent's list.
-        let default = CgroupWrite::new(default, "a *:* rwm", FIELD);
-        let exceptions = exceptions
-            .iter()
-            .map(|(devices, access)| CgroupWrite::new(exception, format!("{devices} {}", letters(*access)), FIELD));
-        Ok(std::iter::once(default).chain(exceptions).collect())
+        Ok(exceptions)
     }
 
     /// Takes what `rule` is about out of the exceptions.
@@ -204,7 +213,7 @@ impl DeviceAccess {
     }
 }
 
-fn letters(access: u8) -> String {
+pub(super) fn letters(access: u8) -> String {
     [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')]
         .iter()
         .filter(|(bit, _)| access & bit != 0)

@@ -12,6 +12,7 @@
 //! | `create`, `devices_v2` | carries a plan out |
 //! | `membership` | how a process gets in |
 //! | `freezer`, `kill`, `remove` | what can be done to all processes, and the end |
+//! | `systemd` | the driver that has systemd make and watch the cgroup |
 //! | `dir` | reading, writing and walking directories by descriptor |
 
 mod common;
@@ -25,6 +26,7 @@ mod kill;
 mod membership;
 mod plan;
 mod remove;
+mod systemd;
 mod v1;
 mod v2;
 mod write;
@@ -38,6 +40,7 @@ pub use device_program::Instruction;
 pub use devices::{DeviceAccess, DeviceKind, Devices, Rule};
 pub use membership::Membership;
 pub use plan::{CgroupPlan, HierarchyPlan, plan};
+pub use systemd::{Property, Unit, UnitPlan, plan_unit, unit_properties};
 pub use write::{CgroupWrite, IfMissing};
 
 use std::collections::BTreeMap;
@@ -50,14 +53,21 @@ use serde::{Deserialize, Serialize};
 /// It is plain data for state.json. The directories are absolute paths into the host's cgroup mounts, which containers
 /// cannot redirect: a cgroup file system has no symbolic links, and does not let a directory move to another parent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
 pub struct Cgroup {
     dirs: BTreeMap<String, PathBuf>,
+    /// The systemd unit that they are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unit: Option<Unit>,
 }
 
 impl Cgroup {
     fn new(dirs: BTreeMap<String, PathBuf>) -> Cgroup {
-        Cgroup { dirs }
+        Cgroup { dirs, unit: None }
+    }
+
+    /// The systemd unit that has these directories, if systemd's driver made it.
+    pub fn unit(&self) -> Option<&Unit> {
+        self.unit.as_ref()
     }
 
     /// The directories by hierarchy: the controllers joined by commas, or `name=systemd`, on v1; the empty key on v2.

@@ -52,10 +52,9 @@ fn make(store: &Store, options: &CreateOptions, start: bool) -> Result<Launched>
         bundle: bundle.clone(),
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
-        systemd_cgroup: options.systemd_cgroup,
         passed_fds,
     };
-    let mut plan = plan::plan(&spec, &request, &HostFacts::gather()?)?;
+    let mut plan = plan::plan(&spec, &request, &HostFacts::gather(options.systemd_cgroup)?)?;
     if plan.hooks.run_during_create() {
         plan.hooks.set_runtime_env(&super::own_environment());
     }
@@ -75,7 +74,7 @@ fn make(store: &Store, options: &CreateOptions, start: bool) -> Result<Launched>
         init.run(channel, &alone)
     })?;
     drop(init);
-    making.complete(launching, &plan, &sockets, &proc, options)
+    making.complete(launching, membership, &plan, &sockets, &proc, options)
 }
 
 fn birth<'a>(plan: &Plan, membership: &'a Membership) -> Birth<'a> {
@@ -134,6 +133,7 @@ impl Making {
     fn complete(
         mut self,
         mut launching: Launching,
+        membership: Membership,
         plan: &Plan,
         sockets: &Sockets,
         proc: &HostProc,
@@ -151,6 +151,7 @@ impl Making {
         // The child makes its mounts meanwhile.
         let filter = compile(plan.process.seccomp.as_ref())?;
         let console = launching.until_ready(|init| self.run_hooks(plan, pid.as_raw_pid(), init))?;
+        membership.settle()?;
         attributes::limit(&plan.process.attributes, pid, proc)?;
         let console = sockets.hand_over_console(console)?.filter(|_| options.attach_console);
         self.save_init(pid, false)?;
