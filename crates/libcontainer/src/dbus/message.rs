@@ -1,7 +1,8 @@
 //! Messages to and from their wire form (D-Bus specification, "Message Protocol"). Encoding and checking values is the
 //! library's; here is what is around them.
 
-use serde::Deserialize;
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 use zbus::wire::serialized::{Context, Data};
 use zbus::wire::{Endian, LE, StructureBuilder, Type, Variant, to_bytes};
 use zbus::{ObjectPath, Signature};
@@ -26,7 +27,37 @@ const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
 const SIGNATURE: u8 = 8;
 
+/// A header as it is received.
 type Header<'a> = (u8, u8, u8, u8, u32, u32, Vec<(u8, Variant<'a>)>);
+
+/// A field of a header that is sent.
+#[derive(Serialize)]
+struct Field<'a>(u8, Content<'a>);
+
+enum Content<'a> {
+    Value(Variant<'a>),
+    /// A sequence of types. The library would put it in parentheses, as one type.
+    BodySignature(String),
+}
+
+impl Type for Field<'_> {
+    const SIGNATURE: &'static Signature = <(u8, Variant<'_>)>::SIGNATURE;
+}
+
+impl Serialize for Content<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Content::Value(value) => value.serialize(serializer),
+            // The form in which the library serialises its own variants.
+            Content::BodySignature(text) => {
+                let mut variant = serializer.serialize_struct("Variant", 2)?;
+                variant.serialize_field("signature", &Signature::Signature)?;
+                variant.serialize_field("value", text)?;
+                variant.end()
+            }
+        }
+    }
+}
 
 /// A method and what it is called with.
 #[derive(Debug)]
@@ -44,11 +75,11 @@ impl Call<'_> {
     pub(super) fn encode(&self, serial: u32) -> Result<Vec<u8>, Fault> {
         let context = Context::new(LE, 0);
         let mut fields = vec![
-            (PATH, Variant::ObjectPath(ObjectPath::try_from(self.path)?)),
-            (INTERFACE, Variant::from(self.interface)),
-            (MEMBER, Variant::from(self.member)),
+            Field(PATH, Content::Value(Variant::ObjectPath(ObjectPath::try_from(self.path)?))),
+            Field(INTERFACE, Content::Value(self.interface.into())),
+            Field(MEMBER, Content::Value(self.member.into())),
         ];
-        fields.extend(self.destination.map(|name| (DESTINATION, Variant::from(name))));
+        fields.extend(self.destination.map(|name| Field(DESTINATION, Content::Value(name.into()))));
         let mut body = Vec::new();
         if !self.arguments.is_empty() {
             let mut builder = StructureBuilder::new();
@@ -57,11 +88,10 @@ impl Call<'_> {
             }
             // A body is laid out as the fields of a structure are.
             let arguments = builder.build()?;
-            let signature = Signature::try_from(arguments.signature().to_string_no_parens().as_str());
-            fields.push((SIGNATURE, Variant::Signature(signature.map_err(zbus::Error::from)?)));
+            fields.push(Field(SIGNATURE, Content::BodySignature(arguments.signature().to_string_no_parens())));
             body.extend_from_slice(to_bytes(context, &arguments)?.bytes());
         }
-        let header: Header<'_> = (b'l', METHOD_CALL, 0, 1, body.len() as u32, serial, fields);
+        let header = (b'l', METHOD_CALL, 0u8, 1u8, body.len() as u32, serial, fields);
         let mut message = to_bytes(context, &header)?.bytes().to_vec();
         message.resize(message.len().next_multiple_of(8), 0);
         message.append(&mut body);
@@ -138,5 +168,34 @@ impl Message {
             return Err(Fault::Garbled);
         }
         Ok(self.body.deserialize::<T>()?.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Worked out by hand.
+    #[test]
+    fn a_call_is_laid_out_as_the_specification_says() {
+        let arguments = [Value::from("a"), Value::Bool(true)];
+        let call = Call { destination: None, path: "/o", interface: "i.j", member: "M", arguments: &arguments };
+        let bytes = call.encode(7).expect("encode");
+        let expected: &[u8] = b"l\x01\0\x01\x0c\0\0\0\x07\0\0\0\x38\0\0\0\
+            \x01\x01o\0\x02\0\0\0/o\0\0\0\0\0\0\
+            \x02\x01s\0\x03\0\0\0i.j\0\0\0\0\0\
+            \x03\x01s\0\x01\0\0\0M\0\0\0\0\0\0\0\
+            \x08\x01g\0\x02sb\0\
+            \x01\0\0\0a\0\0\0\x01\0\0\0";
+        assert_eq!(bytes, expected, "{bytes:?}");
+        assert_eq!(Message::length(&bytes), Ok(Some(bytes.len())));
+        assert_eq!(Message::length(&bytes[..15]), Ok(None));
+        assert_eq!(Message::length(b"x\x01\0\x01\x0c\0\0\0\x07\0\0\0\x39\0\0\0"), Err(Fault::Garbled));
+        assert_eq!(Message::length(b"l\x01\0\x01\xff\xff\xff\x7f\x07\0\0\0\x39\0\0\0"), Err(Fault::Garbled));
+
+        let message = Message::decode(&bytes).expect("decode");
+        assert_eq!(message.body::<(String, bool)>().expect("body"), ("a".to_owned(), true));
+        assert_eq!(message.body::<String>(), Err(Fault::Garbled));
+        assert!(Message::decode(&bytes[..40]).is_err());
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Property, plan_unit, unit_properties};
 use crate::cgroups::{Cgroup, CgroupPlan, Membership};
+use crate::dbus::{Manager, Value};
 use crate::error::{Error, Kind, Result};
 use crate::host::{CgroupFacts, SystemdFacts};
 use crate::spec::Linux;
@@ -76,7 +77,8 @@ impl Container {
     fn start(&mut self, command: &[&str]) -> &mut Child {
         let script = ["-c", "read _; exec \"$0\" \"$@\""];
         let mut shell = Command::new("sh");
-        let mut child = shell.args(script).args(command).stdin(Stdio::piped()).spawn().expect("sh");
+        let mut child =
+            shell.args(script).args(command).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("sh");
         for dir in self.cgroup.dirs().values() {
             std::fs::write(dir.join("cgroup.procs"), child.id().to_string()).expect("cgroup.procs");
         }
@@ -105,12 +107,11 @@ impl Container {
     fn limits(&self) -> BTreeMap<PathBuf, String> {
         let files = self.cgroup.dirs().values().flat_map(|dir| std::fs::read_dir(dir).expect("dir").flatten());
         let is_limit = |name: &str| {
-            [
-                "max", "min", "low", "high", "weight", "limit", "quota", "period", "shares", "cpus", "mems", "list",
-                "idle",
-            ]
-            .iter()
-            .any(|part| name.split(['.', '_']).any(|word| word.contains(part)))
+            let counts = ["usage", "effective", "pressure", "failcnt"];
+            let limits =
+                ["max", "min", "low", "high", "weight", "limit", "quota", "period", "shares", "cpus", "mems", "list"];
+            let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+            has(&limits) && !has(&counts)
         };
         let paths =
             files.map(|file| file.path()).filter(|path| is_limit(&path.file_name().expect("name").to_string_lossy()));
@@ -122,7 +123,10 @@ impl Container {
         self.processes.iter_mut().for_each(|child| drop(child.wait()));
         assert_eq!(self.cgroup.stop_unit().expect("stop"), None, "no warning");
         self.cgroup.remove().expect("remove");
-        assert_eq!(self.show("LoadState"), "not-found");
+        // Slices are made up on demand, even by asking.
+        let (property, gone) =
+            if self.unit.ends_with(".slice") { ("ActiveState", "inactive") } else { ("LoadState", "not-found") };
+        assert_eq!(self.show(property), gone);
         assert!(self.cgroup.dirs().values().all(|dir| !dir.exists()));
         assert_eq!(self.cgroup.unit_result().expect("result"), None);
         assert_eq!(self.cgroup.stop_unit().expect("stop twice"), None);
@@ -255,15 +259,9 @@ fn a_unit_that_runs_is_refused_and_one_that_failed_is_replaced() {
     eventually("it fails after a second", || container.show("ActiveState") == "failed");
     assert_eq!(container.cgroup.unit_result().expect("result").as_deref(), Some("timeout"));
 
-    let again = Container::new_of(&first);
+    let again = Container::create(&first).expect("create");
     assert_eq!(again.show("ActiveState"), "active");
     again.end();
-}
-
-impl Container {
-    fn new_of(plan: &CgroupPlan) -> Container {
-        Container::create(plan).expect("create")
-    }
 }
 
 #[test]
@@ -273,7 +271,7 @@ fn what_systemd_does_not_take_is_told() {
         let plan = planned(&facts, &format!(":creel-test:{}", name()), json!({}), &[(property, value)]);
         let error: Error = Cgroup::create(&plan).map(drop).expect_err(property);
         let text = error.to_string();
-        assert!(text.contains("StartTransientUnit") && text.contains("org.freedesktop.DBus.Error"), "{text}");
+        assert!(text.contains("StartTransientUnit") && text.contains("annotations org.systemd.property"), "{text}");
         assert_eq!(error.kind(), Kind::Invalid, "{text}");
         assert!(plan.location().dirs().values().all(|dir| !dir.exists()));
     }
@@ -310,7 +308,7 @@ fn limits_can_change_without_disturbing_devices() {
     let resources = json!({ "memory": { "limit": 128 << 20 }, "pids": { "limit": 60 } });
     let properties = unit_properties(&serde_json::from_value(resources).expect("resources"), &facts.0, &facts.1)
         .expect("properties");
-    for _ in 0..20 {
+    for _ in 0..5 {
         container.cgroup.set_unit_properties(&properties).expect("set");
     }
     assert_eq!(container.show("TasksMax"), "60");
@@ -326,12 +324,13 @@ fn limits_can_change_without_disturbing_devices() {
 #[test]
 fn the_unit_tells_that_memory_ran_out() {
     let Some(facts) = facts("the_unit_tells_that_memory_ran_out", true) else { return };
-    let mut container = Container::new(&facts, json!({ "memory": { "limit": 16 << 20, "swap": 16 << 20 } }));
-    assert!(!container.can("x=a; while :; do x=$x$x; done"), "it is killed");
-    // systemd looks at v2's counter only.
-    if facts.0.is_unified() {
-        eventually("oom-kill", || container.cgroup.unit_result().expect("result").as_deref() == Some("oom-kill"));
+    if !facts.0.is_unified() || facts.1.version < 253 {
+        return println!("skipped: scopes tell it since systemd 253, on cgroup v2");
     }
+    let limits = json!({ "memory": { "limit": 16 << 20, "swap": 16 << 20 }, "unified": { "memory.oom.group": "1" } });
+    let mut container = Container::new(&facts, limits);
+    assert!(!container.can("x=a; while :; do x=$x$x; done"), "it is killed");
+    eventually("oom-kill", || container.cgroup.unit_result().expect("result").as_deref() == Some("oom-kill"));
     container.end();
 }
 
@@ -383,6 +382,19 @@ fn a_user_has_a_manager_of_his_own() {
     assert_eq!(container.read("memory", "memory.max"), (64 << 20).to_string());
     assert_eq!(container.read("cpu", "cpu.weight"), "174");
     assert_eq!(container.read("pids", "pids.max"), "max", "until the container's first process is in");
+    // A login session's processes are not this manager's to move: it asks the system's.
+    let child = Command::new("sleep").arg("1000").spawn().expect("sleep");
+    let (pid, unit) = (child.id(), container.unit.clone());
+    container.processes.push(child);
+    let arguments = [unit.as_str().into(), "/".into(), Value::array("u", [pid])];
+    Manager::connect(facts.1.manager).expect("manager").call("AttachProcessesToUnit", &arguments).expect("attach");
     container.membership.take().expect("membership").settle().expect("settle");
+    assert_eq!(container.cgroup.pids().expect("pids"), [pid as i32]);
+    assert_eq!(container.read("pids", "pids.max"), "20");
+    systemctl(true, &["daemon-reload"]);
+    assert_eq!(
+        (container.read("pids", "pids.max").as_str(), container.read("cpu", "cpu.weight").as_str()),
+        ("20", "174")
+    );
     container.end();
 }

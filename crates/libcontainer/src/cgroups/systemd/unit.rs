@@ -26,6 +26,10 @@ const FIRST_WAIT: Duration = Duration::from_millis(5);
 const EMPTY_ATTEMPTS: u32 = 14;
 const EMPTY_FIRST_WAIT: Duration = Duration::from_micros(64);
 
+/// What systemd says of properties that it does not know, or whose value it does not take; the last, of another type.
+const WRONG_PROPERTY: [&str; 3] =
+    ["org.freedesktop.DBus.Error.PropertyReadOnly", "org.freedesktop.DBus.Error.InvalidArgs", "System.Error.ENXIO"];
+
 /// A container's unit, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
@@ -115,10 +119,14 @@ fn explain(fault: Fault, name: &str) -> Error {
         return error
             .remedy(format!("end what runs there (systemctl status {name}), or give another linux.cgroupsPath"));
     }
-    // Its words begin with "Cannot set property".
-    let invalid = matches!(&fault, Fault::Remote { name, .. } if name == "org.freedesktop.DBus.Error.PropertyReadOnly" || name == "org.freedesktop.DBus.Error.InvalidArgs");
+    let wrong = matches!(&fault, Fault::Remote { name, .. } if WRONG_PROPERTY.contains(&name.as_str()));
     let error = fault.into_error("StartTransientUnit", name);
-    if invalid { error.of_kind(Kind::Invalid) } else { error }
+    if !wrong {
+        return error;
+    }
+    error
+        .of_kind(Kind::Invalid)
+        .remedy("check annotations org.systemd.property.*; org.freedesktop.systemd1(5) has the types")
 }
 
 impl Unit {
