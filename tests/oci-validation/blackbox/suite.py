@@ -78,6 +78,8 @@ class Left:
         processes = {}
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
+                if open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1] == "2":
+                    continue  # the kernel's own, which only this very host shows
                 processes[int(pid)] = open(f"/proc/{pid}/cmdline").read().replace("\0", " ") or f"[{pid}]"
         mounts = [line.split()[4] for line in open("/proc/self/mountinfo")]
         groups = {path for path, _, _ in os.walk("/sys/fs/cgroup")}
@@ -109,6 +111,7 @@ class T:
         self.bundle = f"{self.directory}/bundle"
         self.rootfs = f"{self.bundle}/rootfs"
         self.id = f"c{T.number}"
+        self.globals = []  # flags that come before every command
         os.makedirs(self.root, exist_ok=True)
         self.before = Left.now(self.root)
         os.makedirs(self.bundle)
@@ -148,7 +151,7 @@ class T:
         open for as long as it likes. `shell`: redirections and variables that a shell sets up before it."""
         stamp = f"{self.directory}/{time.monotonic_ns()}"
         with open(f"{stamp}.out", "w") as out, open(f"{stamp}.err", "w") as err:
-            command = [self.runtime, "--root", self.root, *arguments]
+            command = [self.runtime, "--root", self.root, *self.globals, *arguments]
             process = subprocess.Popen(
                 ["sh", "-c", f'{shell}; exec "$@"', "sh", *command] if shell else command,
                 stdin=stdin,

@@ -1,7 +1,7 @@
 //! Carries a [`CgroupPlan`] out.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, mkdirat, unlinkat};
@@ -10,26 +10,37 @@ use rustix::io::Errno;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 
 use super::controllers::pass_controllers_on;
-use super::membership::Door;
-use super::writer::write_all;
-use super::{Cgroup, CgroupPlan, HierarchyPlan, Membership, delegate, devices_v2, dir};
+use super::membership::{Door, Later};
+use super::systemd::Started;
+use super::writer::{refused, write_all};
+use super::{Cgroup, CgroupPlan, CgroupWrite, HierarchyPlan, Membership, delegate, devices_v2, dir};
 
 /// The files of v1's cpuset without which no process can be let in.
 const CPUSET_FILES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
 
+/// How many tasks a cgroup may have.
+const LIMIT_OF_TASKS: &str = "pids.max";
+
 impl Cgroup {
-    /// Makes the directories and sets the limits. On failure, what was made is removed.
+    /// Makes the directories, starting with systemd's unit if there is to be one, and sets the limits. On failure, what
+    /// was made is removed.
     ///
     /// # Errors
-    /// [`Kind::WrongState`] if a directory exists and is frozen or has processes in it; [`Kind::Unsupported`] for a
-    /// limit that this kernel does not know; otherwise the system call that failed.
+    /// [`Kind::WrongState`] if a directory exists and is frozen or has processes in it, or the unit exists;
+    /// [`Kind::Unsupported`] for a limit that this kernel does not know; otherwise the system call that failed.
     pub fn create(plan: &CgroupPlan) -> Result<(Cgroup, Membership)> {
+        let started = start_unit(plan).map_err(|error| error.during(Phase::Cgroup))?;
+        let mut later = Vec::new();
         let mut made = Made::default();
         let mut dirs = BTreeMap::new();
         let mut doors = Vec::with_capacity(plan.hierarchies.len());
         for hierarchy in &plan.hierarchies {
             let mut mine = Made::default();
-            match prepare(hierarchy, &mut mine) {
+            let prepared = match &started {
+                None => prepare(hierarchy, &mut mine),
+                Some(_) => prepare_of_unit(hierarchy, &mut mine, &mut later),
+            };
+            match prepared {
                 Ok(door) => {
                     made.0.append(&mut mine.0);
                     dirs.insert(hierarchy.key.clone(), door.path.clone());
@@ -40,8 +51,22 @@ impl Cgroup {
             }
         }
         made.0.clear();
-        Ok((Cgroup::new(dirs), Membership::new(doors)))
+        let unit = plan.unit.as_ref().map(|plan| plan.unit.clone());
+        let placeholder = started.and_then(Started::keep);
+        Ok((Cgroup { dirs, unit }, Membership::new(doors, placeholder, later)))
     }
+}
+
+fn start_unit(plan: &CgroupPlan) -> Result<Option<Started>> {
+    let Some(unit) = &plan.unit else { return Ok(None) };
+    for path in plan.hierarchies.iter().map(HierarchyPlan::dir) {
+        match dir::open(&path) {
+            Ok(directory) => refuse_if_used(directory.as_fd(), &path)?,
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(Error::system("open", path.display(), errno)),
+        }
+    }
+    Started::start(unit).map(Some)
 }
 
 /// The directories that were made, in order; removed when dropped, unless it was emptied before.
@@ -65,23 +90,52 @@ fn prepare(plan: &HierarchyPlan, made: &mut Made) -> Result<Door> {
     if !new {
         refuse_if_used(fd, &path)?;
     }
-    if plan.is_v2() {
-        pass_controllers_on(plan, fd, &path)?;
-    } else if plan.key.split(',').any(|controller| controller == "cpuset") {
-        inherit_cpuset(plan, fd, &path)?;
-    }
-    write_all(fd, &path, &plan.writes, None)?;
+    set_up(plan, fd, &path, &plan.writes)?;
     if let Some(program) = &plan.device_program {
         devices_v2::put(fd, program, new).within(|| path.display().to_string())?;
     }
+    door(plan, directory, path)
+}
+
+/// As [`prepare`], for a directory that systemd has made, or does not care for. There is a process in it that will not
+/// stay, which must not count against a limit that allows one.
+fn prepare_of_unit(plan: &HierarchyPlan, made: &mut Made, later: &mut Vec<Later>) -> Result<Door> {
+    let path = plan.dir();
+    make(plan, &path, made)?;
+    let directory = dir::open(&path).sys("open", path.display())?;
+    let fd = directory.as_fd();
+    let (last, first): (Vec<_>, Vec<_>) = plan.writes.iter().cloned().partition(|write| write.file == LIMIT_OF_TASKS);
+    set_up(plan, fd, &path, &first)?;
+    for write in last {
+        dir::write(fd, LIMIT_OF_TASKS, "max")
+            .map_err(|errno| refused(&write, LIMIT_OF_TASKS, "max", (fd, &path), errno))?;
+        later.push(Later { path: path.clone(), write });
+    }
+    if let Some(program) = &plan.device_program {
+        // In the place of systemd's, which says the same, or nothing.
+        devices_v2::put(fd, program, false).within(|| path.display().to_string())?;
+    }
+    door(plan, directory, path)
+}
+
+fn set_up(plan: &HierarchyPlan, fd: BorrowedFd<'_>, path: &Path, writes: &[CgroupWrite]) -> Result<()> {
+    if plan.is_v2() {
+        pass_controllers_on(plan, fd, path)?;
+    } else if plan.key.split(',').any(|controller| controller == "cpuset") {
+        inherit_cpuset(plan, fd, path)?;
+    }
+    write_all(fd, path, writes, None)
+}
+
+fn door(plan: &HierarchyPlan, directory: OwnedFd, path: PathBuf) -> Result<Door> {
     if let Some(uid) = plan.owner {
-        delegate::to_user(fd, &path, uid)?;
+        delegate::to_user(directory.as_fd(), &path, uid)?;
     }
     let door = if plan.is_v2() {
         directory
     } else {
         // Thread-wise joining is what makes it fast; see `Membership::join_self`.
-        dir::open_to_write(fd, "tasks").sys("open", path.join("tasks").display())?
+        dir::open_to_write(directory.as_fd(), "tasks").sys("open", path.join("tasks").display())?
     };
     Ok(Door { v2: plan.is_v2(), fd: door, path, optional: plan.optional })
 }
@@ -157,4 +211,13 @@ fn filled(directory: BorrowedFd<'_>, file: &str) -> Result<String, Errno> {
     let value = filled(parent.as_fd(), file)?;
     dir::write(directory, file, value.trim_end())?;
     Ok(value)
+}
+
+/// Writes what had to wait until the process that has held systemd's unit open is gone.
+pub(super) fn write_later(later: &[Later]) -> Result<()> {
+    for Later { path, write } in later {
+        let directory = dir::open(path).sys("open", path.display())?;
+        write_all(directory.as_fd(), path, std::slice::from_ref(write), None)?;
+    }
+    Ok(())
 }

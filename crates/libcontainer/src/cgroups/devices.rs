@@ -90,7 +90,7 @@ const ALWAYS_ALLOWED: [(DeviceKind, Option<u32>, Option<u32>, u8); 11] = [
 ];
 
 /// What differs from the default: kinds of access, by devices, each of which is listed once.
-type Exceptions = Vec<(Devices, u8)>;
+pub(super) type Exceptions = Vec<(Devices, u8)>;
 
 /// The checked list of rules.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -188,7 +188,11 @@ impl DeviceAccess {
         if self.allowed_by_default { ("devices.deny", "devices.allow") } else { ("devices.allow", "devices.deny") }
     }
 
-    fn exceptions(&self) -> Result<Exceptions> {
+    /// What differs from the default, as one list that no order matters in.
+    ///
+    /// # Errors
+    /// For a rule that takes something out of an earlier, wider one.
+    pub(super) fn exceptions(&self) -> Result<Exceptions> {
         let mut exceptions: Exceptions = Vec::with_capacity(self.rules.len());
         for rule in &self.rules {
             if rule.allow == self.allowed_by_default {
@@ -236,7 +240,7 @@ fn beyond(these: &Exceptions, those: &Exceptions) -> impl Iterator<Item = (Devic
     })
 }
 
-fn letters(access: u8) -> String {
+pub(super) fn letters(access: u8) -> String {
     [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')]
         .iter()
         .filter(|(bit, _)| access & bit != 0)

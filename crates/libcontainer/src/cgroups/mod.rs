@@ -15,6 +15,7 @@
 //! | `freezer`, `kill`, `remove` | what can be done to all processes, and the end |
 //! | `stats` | what has been used |
 //! | `oom`, `oom_watch` | whether memory ran out: afterwards, and at once |
+//! | `systemd` | the driver that has systemd make and watch the cgroup |
 //! | `dir` | reading, writing and walking directories by descriptor |
 
 mod common;
@@ -34,6 +35,7 @@ mod oom_watch;
 mod plan;
 mod remove;
 pub mod stats;
+mod systemd;
 mod update;
 mod v1;
 mod v2;
@@ -51,6 +53,7 @@ pub use membership::Membership;
 pub use oom::OutOfMemory;
 pub use oom_watch::{OomSeen, OomWatch};
 pub use plan::{CgroupPlan, HierarchyPlan, plan};
+pub use systemd::{Property, Unit, UnitPlan, plan_unit, unit_properties};
 pub use update::{MemoryCheck, UpdatePlan, Updated, plan_update};
 pub use write::{CgroupWrite, IfMissing};
 
@@ -64,14 +67,21 @@ use serde::{Deserialize, Serialize};
 /// It is plain data for state.json. The directories are absolute paths into the host's cgroup mounts, which containers
 /// cannot redirect: a cgroup file system has no symbolic links, and does not let a directory move to another parent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
 pub struct Cgroup {
     dirs: BTreeMap<String, PathBuf>,
+    /// The systemd unit that they are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unit: Option<Unit>,
 }
 
 impl Cgroup {
     fn new(dirs: BTreeMap<String, PathBuf>) -> Cgroup {
-        Cgroup { dirs }
+        Cgroup { dirs, unit: None }
+    }
+
+    /// The systemd unit that has these directories, if systemd's driver made it.
+    pub fn unit(&self) -> Option<&Unit> {
+        self.unit.as_ref()
     }
 
     /// The directories by hierarchy: the controllers joined by commas, or `name=systemd`, on v1; the empty key on v2.

@@ -9,6 +9,7 @@ use crate::host::{CgroupFacts, Hierarchy};
 use crate::spec::{Linux, Resources};
 
 use super::devices::DeviceAccess;
+use super::systemd::UnitPlan;
 use super::{Cgroup, CgroupWrite, Instruction, v1, v2};
 
 /// The v1 controllers that a container gets a directory of its own for; those that runc knows.
@@ -30,7 +31,7 @@ const V1_CONTROLLERS: [&str; 14] = [
 ];
 
 /// The named v1 hierarchy in which systemd keeps track of processes; engines look for containers there.
-const SYSTEMD: &str = "name=systemd";
+pub(super) const SYSTEMD: &str = "name=systemd";
 
 /// Where systemd and the like mount all hierarchies.
 const CUSTOMARY: &str = "/sys/fs/cgroup";
@@ -40,6 +41,9 @@ const CUSTOMARY: &str = "/sys/fs/cgroup";
 pub struct CgroupPlan {
     /// One for each hierarchy that the container gets a directory in.
     pub hierarchies: Vec<HierarchyPlan>,
+    /// The systemd unit that is started first, if its driver is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitPlan>,
 }
 
 /// What is to be done in one hierarchy.
@@ -92,7 +96,8 @@ impl HierarchyPlan {
 impl CgroupPlan {
     /// The directories, as they will be stored and found again.
     pub fn location(&self) -> Cgroup {
-        Cgroup::new(self.hierarchies.iter().map(|hierarchy| (hierarchy.key.clone(), hierarchy.dir())).collect())
+        let dirs = self.hierarchies.iter().map(|hierarchy| (hierarchy.key.clone(), hierarchy.dir())).collect();
+        Cgroup { dirs, unit: self.unit.as_ref().map(|plan| plan.unit.clone()) }
     }
 
     /// Delegates the cgroup to a user of the host; only v2's alone, since delegation is not safe on v1
@@ -111,27 +116,26 @@ impl CgroupPlan {
 ///
 /// # Errors
 /// [`Kind::Invalid`](crate::error::Kind::Invalid) for a field that makes no sense,
-/// [`Kind::Unsupported`](crate::error::Kind::Unsupported) for a limit whose controller this host does not have, for a
-/// host without cgroups, and for `systemd`.
-pub fn plan(linux: &Linux, id: &str, systemd: bool, facts: &CgroupFacts) -> Result<CgroupPlan> {
-    if systemd {
-        let error = Error::unsupported("the systemd cgroup driver is not there yet");
-        return Err(error
-            .remedy("leave out --systemd-cgroup, and give linux.cgroupsPath as a path")
-            .during(Phase::Plan));
-    }
+/// [`Kind::Unsupported`](crate::error::Kind::Unsupported) for a limit whose controller this host does not have, and for a
+/// host without cgroups.
+pub fn plan(linux: &Linux, id: &str, facts: &CgroupFacts) -> Result<CgroupPlan> {
     let none = Resources::default();
     let resources = linux.resources.as_ref().unwrap_or(&none);
     let place = Place::of(&linux.cgroups_path, id).map_err(|error| error.during(Phase::Plan))?;
-    let hierarchies = match &facts.v2 {
-        Some(hierarchy) if facts.is_unified() => unified(hierarchy, &place, resources).map(|plan| vec![plan]),
-        _ => legacy(facts, &place, resources),
-    };
-    hierarchies.map(|hierarchies| CgroupPlan { hierarchies }).map_err(|error| error.during(Phase::Plan))
+    let hierarchies = hierarchies(&place, resources, facts).map_err(|error| error.during(Phase::Plan))?;
+    Ok(CgroupPlan { hierarchies, unit: None })
+}
+
+/// What is to be done in every hierarchy of the host.
+pub(super) fn hierarchies(place: &Place, resources: &Resources, facts: &CgroupFacts) -> Result<Vec<HierarchyPlan>> {
+    match &facts.v2 {
+        Some(hierarchy) if facts.is_unified() => unified(hierarchy, place, resources).map(|plan| vec![plan]),
+        _ => legacy(facts, place, resources),
+    }
 }
 
 /// `linux.cgroupsPath`, or the id in its place, made harmless.
-struct Place {
+pub(super) struct Place {
     absolute: bool,
     below: PathBuf,
 }
@@ -153,6 +157,11 @@ impl Place {
             return Err(Error::invalid("linux.cgroupsPath", why).remedy("name a cgroup below it"));
         }
         Ok(Place { absolute: !cgroups_path.is_empty() && path.starts_with('/'), below: below.iter().collect() })
+    }
+
+    /// A place that is known, relative to every hierarchy's root.
+    pub(super) fn below_root(path: PathBuf) -> Place {
+        Place { absolute: true, below: path.strip_prefix("/").map(Path::to_owned).unwrap_or(path) }
     }
 
     /// An absolute path is looked at from the hierarchy's root, a relative one from `start`.

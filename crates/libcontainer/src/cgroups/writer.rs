@@ -125,7 +125,13 @@ fn unset(file: &str, written: &str) -> String {
     line
 }
 
-fn refused(write: &CgroupWrite, file: &str, value: &str, (fd, path): (BorrowedFd<'_>, &Path), errno: Errno) -> Error {
+pub(super) fn refused(
+    write: &CgroupWrite,
+    file: &str,
+    value: &str,
+    (fd, path): (BorrowedFd<'_>, &Path),
+    errno: Errno,
+) -> Error {
     let call = if errno == Errno::NOENT { "open" } else { "write" };
     let subject = format!("\"{value}\" to {}", path.join(file).display());
     let error = Error::system(call, subject, errno).within(&write.field);

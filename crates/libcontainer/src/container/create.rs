@@ -52,10 +52,9 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
         bundle: bundle.clone(),
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
-        systemd_cgroup: options.systemd_cgroup,
         passed_fds,
     };
-    let mut plan = plan::plan(&spec, &request, &HostFacts::gather()?)?;
+    let mut plan = plan::plan(&spec, &request, &HostFacts::gather(options.systemd_cgroup)?)?;
     if plan.hooks.run_during_create() {
         plan.hooks.set_runtime_env(&super::own_environment());
     }
@@ -76,7 +75,7 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
     });
     drop(init);
     launching
-        .and_then(|launching| making.complete(launching, &plan, &sockets, &proc, options))
+        .and_then(|launching| making.complete(launching, membership, &plan, &sockets, &proc, options))
         .map_err(|error| oom::blame(error, &making.state.cgroup))
 }
 
@@ -137,6 +136,7 @@ impl Making {
     fn complete(
         &mut self,
         mut launching: Launching,
+        membership: Membership,
         plan: &Plan,
         sockets: &Sockets,
         proc: &HostProc,
@@ -154,6 +154,7 @@ impl Making {
         // The child makes its mounts meanwhile.
         let filter = compile(plan.process.seccomp.as_ref())?;
         let console = launching.until_ready(|init| self.run_hooks(plan, pid.as_raw_pid(), init))?;
+        membership.settle()?;
         attributes::limit(&plan.process.attributes, pid, proc)?;
         let console = sockets.hand_over_console(console)?.filter(|_| options.attach_console);
         self.save_init(pid, false)?;
