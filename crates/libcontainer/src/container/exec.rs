@@ -25,7 +25,7 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
         Status::Paused => {
             return Err(refuse("cannot exec in a paused container").remedy("use --ignore-paused to override"));
         }
-        other => return Err(refuse(&format!("cannot exec in a {other} container"))),
+        other => return Err(oom::blame(refuse(&format!("cannot exec in a {other} container")), &state.cgroup)),
     }
     let container = state.open_init()?.ok_or_else(|| refuse("cannot exec in a stopped container"))?;
     let request = Request {
