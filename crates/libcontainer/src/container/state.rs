@@ -158,3 +158,29 @@ pub(crate) fn identify(pid: rustix::process::Pid) -> Result<Init> {
     let stat = wait::stat(pid).ok_or(rustix::io::Errno::SRCH).sys("open", format_args!("/proc/{pid}/stat"))?;
     Ok(Init { pid, start_time: stat.start_time })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn limits_in_force_are_the_configs_until_an_update() {
+        let config = r#"{"linux":{"resources":{"pids":{"limit":7}}}}"#;
+        // As a version without updates has saved it.
+        let old = json!({
+            "id": "c1", "bundle": "/b", "created": "", "owner": 0, "init": null, "creating": false, "keyring": false,
+            "cgroup": {}, "namespaces": NamespacesPlan::default(), "config": {},
+        });
+        let mut state: State = serde_json::from_str(&old.to_string()).expect("an old state");
+        assert_eq!(state.resources_in_force().expect("none"), Resources::default());
+        state.config = RawValue::from_string(config.to_owned()).expect("JSON");
+        let limit = |state: &State| state.resources_in_force().expect("limits").pids.and_then(|pids| pids.limit);
+        assert_eq!(limit(&state), Some(7));
+        assert!(!serde_json::to_string(&state).expect("JSON").contains("resources\":null"));
+        state.resources = Some(serde_json::from_value(json!({ "pids": { "limit": 8 } })).expect("resources"));
+        let saved = serde_json::to_string(&state).expect("JSON");
+        assert_eq!(limit(&serde_json::from_str(&saved).expect("a new state")), Some(8));
+    }
+}

@@ -158,7 +158,7 @@ fn no_process_is_denied_a_device_that_both_lists_allow() {
         std::fs::create_dir(&marks).expect("mkdir");
         let script =
             format!("while :; do echo x 2>/dev/null >/dev/null || : >{0}/no; : >{0}/yes; done", marks.display());
-        let _loop = container.start(&["sh", "-c", &script]);
+        let endless = container.start(&["sh", "-c", &script]);
         eventually("it runs", || marks.join("yes").exists());
         let lists = [
             json!({ "devices": [{ "allow": true, "type": "c", "major": 1, "minor": 11, "access": "r" }] }),
@@ -172,6 +172,7 @@ fn no_process_is_denied_a_device_that_both_lists_allow() {
                 container.cgroup.update(&plan).expect("update");
             }
         }
+        drop(endless);
         let denied = marks.join("no").exists();
         std::fs::remove_dir_all(&marks).expect("clean");
         assert!(!denied, "/dev/null was denied for a moment");
