@@ -106,9 +106,19 @@ impl Manager {
         })
     }
 
-    /// A text property of the manager itself.
-    pub fn text(&mut self, property: &str) -> Result<String, Fault> {
-        self.text_of(OBJECT, INTERFACE, property)
+    /// Text properties of the manager itself, all asked for at once.
+    pub fn texts<const N: usize>(&mut self, properties: [&str; N]) -> Result<[String; N], Fault> {
+        let destination = self.on_bus.then_some(NAME);
+        let arguments = properties.map(|property| [Value::from(INTERFACE), Value::from(property)]);
+        let calls: Vec<Call<'_>> = arguments
+            .iter()
+            .map(|arguments| Call { destination, path: OBJECT, interface: PROPERTIES, member: "Get", arguments })
+            .collect();
+        let mut texts = [const { String::new() }; N];
+        for (serial, text) in self.connection.send(&calls)?.into_iter().zip(&mut texts) {
+            *text = text_in(&self.connection.reply(serial)?)?;
+        }
+        Ok(texts)
     }
 
     /// A text property of a loaded unit; `interface` is that of the unit's type, such as `Scope`, or `Unit`.
@@ -120,10 +130,14 @@ impl Manager {
 
     fn text_of(&mut self, path: &str, interface: &str, property: &str) -> Result<String, Fault> {
         let reply = self.ask(path, PROPERTIES, "Get", &[Value::from(interface), Value::from(property)])?;
-        match reply.body()? {
-            Variant::Str(text) => Ok(text.to_string()),
-            _ => Err(Fault::Garbled),
-        }
+        text_in(&reply)
+    }
+}
+
+fn text_in(reply: &Message) -> Result<String, Fault> {
+    match reply.body()? {
+        Variant::Str(text) => Ok(text.to_string()),
+        _ => Err(Fault::Garbled),
     }
 }
 

@@ -48,9 +48,10 @@ impl SystemdFacts {
 
 fn ask(kind: ManagerKind) -> Result<SystemdFacts> {
     let mut manager = Manager::connect(kind)?;
-    let mut text = |property| manager.text(property).map_err(|fault| fault.into_error("Get", property));
-    let version = parse_version(&text("Version")?)?;
-    let control_group = PathBuf::from("/").join(text("ControlGroup")?);
+    let asked = manager.texts(["Version", "ControlGroup"]);
+    let [version, control_group] = asked.map_err(|fault| fault.into_error("Get", "Version and ControlGroup"))?;
+    let version = parse_version(&version)?;
+    let control_group = Path::new("/").join(control_group);
     let device_groups = if version < DEVICE_NUMBERS {
         device_groups(&read_file("/proc/devices").sys("read", "/proc/devices")?)
     } else {
