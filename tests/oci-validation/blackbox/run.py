@@ -22,7 +22,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import suite  # noqa: E402
 
-MODULES = "lifecycle commands execs process mounts paths namespaces cgroups hooks seccomp terminals descriptors bad_input hostile leaks"
+MODULES = (
+    "lifecycle commands execs process mounts paths namespaces cgroups limits cgroup_mounts freezing hooks seccomp "
+    "terminals descriptors bad_input hostile leaks"
+)
 
 
 def cases(pattern):

@@ -106,11 +106,14 @@ def creating_and_deleting_at_once_loses_nothing(t):
     t.process["args"] = ["/bin/sleep", "1000"]
     t.save()
     end = time.monotonic() + 8
+    nothing = subprocess.DEVNULL
 
     def forever(*arguments):
         command = [t.runtime, "--root", t.root, *arguments, t.id]
         while time.monotonic() < end:
-            subprocess.run(command, cwd=t.bundle, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT)
+            # No pipes: the last container would hold them open.
+            subprocess.run(command, cwd=t.bundle, stdin=nothing, stdout=nothing, stderr=nothing, timeout=TIMEOUT)
+        os._exit(0)
 
     children = []
     for arguments in [("create",), ("delete", "--force")] * 3:
@@ -119,10 +122,10 @@ def creating_and_deleting_at_once_loses_nothing(t):
             try:
                 forever(*arguments)
             finally:
-                os._exit(0)
+                os._exit(1)
         children.append(pid)
-    for pid in children:
-        os.waitpid(pid, 0)
+    codes = [os.waitpid(pid, 0)[1] for pid in children]
+    t.equal(codes, [0] * 6, "loops, 1 being a command that hangs")
     t.rt("delete", "--force", t.id)
     t.none_left()
 
