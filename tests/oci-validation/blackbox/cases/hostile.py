@@ -22,12 +22,13 @@ def links(pid):
 
 
 def creating_under(t, kind, text):
-    """A create that has been held up by this hook for a while."""
-    hook(t, kind, script(t, text, f"slow-{kind}"))
+    """A create that is held up by this hook."""
+    begun = f"{t.directory}/begun-{kind}"
+    hook(t, kind, script(t, f"echo >{begun}; {text}", f"slow-{kind}"))
     t.process["args"] = ["/bin/sleep", "1000"]
     t.save()
     creating = t.start_rt("create", t.id)
-    time.sleep(PATIENCE)
+    t.until(lambda: os.path.exists(begun), "the hook")
     return creating
 
 
@@ -140,7 +141,7 @@ def a_container_whose_hook_hangs_can_be_deleted(t):
 
 @case(runc="leaves the cgroups", crun="likewise")
 def an_init_dies_with_a_killed_create(t):
-    creating = creating_under(t, "createContainer", "exec sleep 3")
+    creating = creating_under(t, "createContainer", f"exec sleep {3 * PATIENCE:g}")
     creating.kill()
     creating.wait()
     t.rt("delete", "--force", t.id)
@@ -181,7 +182,7 @@ def nothing_can_join_before_the_root_is_changed(t):
     """An exec while create's hooks run would be at the root of a copy of the host's mounts."""
     for kind in ("createRuntime", "createContainer"):
         t.config["hooks"] = {}
-        creating = creating_under(t, kind, "exec sleep 2")
+        creating = creating_under(t, kind, f"exec sleep {2 * PATIENCE:g}")
         t.equal(t.state()["status"], "creating")
         t.exec("ls", "/", code=255)
         t.finish(creating)
