@@ -2,9 +2,11 @@
 """What `make test-lab` runs in the guest: the library's tests and the black-box suite, one result a line.
 
     guest.py WHAT        WHAT is JSON: {"library": [binary, patterns] or null,
-                         "blackbox": [runtimes, pattern] or null, "patience": N}
+                         "blackbox": [runtimes, pattern] or null,
+                         "parity": runtimes or null, "patience": N}
 
-A result is a line `@ ["library" or "RUNTIME", name, "pass"|"FAIL"|"skip", why, seconds]`; what else is printed is for
+A result is a line `@ ["library" or "RUNTIME", name, "pass"|"FAIL"|"skip", why, seconds]`, and what the
+parity table is made of a line `@ {"driver": ..., "collected": ...}`; what else is printed is for
 whoever looks for the cause of a failure.
 """
 
@@ -98,6 +100,18 @@ def blackbox(runtimes, pattern):
         tell("blackbox", "the suite itself", "FAIL", f"exited with {status} after {len(rows)} cases", 0)
 
 
+def parity(runtimes):
+    """What each driver writes; the systemd driver needs the machine's own systemd."""
+    mine = ",".join([own_copy(runtimes[0]), *runtimes[1:]])
+    tests = f"{REPOSITORY}/tests/oci-validation"
+    for driver in ("cgroupfs", "systemd"):
+        results = f"{os.environ['HOME']}/{driver}"
+        wrapper, flags = ([f"{tests}/private_host.py"], []) if driver == "cgroupfs" else ([], ["--systemd"])
+        collect = [sys.executable, "-B", f"{tests}/cgroup-parity/collect.py", *flags, results, mine]
+        subprocess.run([*wrapper, *collect], check=True)
+        print("@ " + json.dumps({"driver": driver, "collected": json.load(open(results))}), flush=True)
+
+
 def main():
     what = json.loads(sys.argv[1])
     os.environ.setdefault("HOME", "/root")
@@ -107,6 +121,8 @@ def main():
         library(*what["library"])
     if what["blackbox"]:
         blackbox(*what["blackbox"])
+    if what.get("parity"):
+        parity(what["parity"])
     print("@ end", flush=True)
 
 
