@@ -18,12 +18,13 @@ TESTS ?=
 RUNTIME ?= $(CREEL)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deps build test test-lab check bench validate blackbox install clean
+.PHONY: help demo deps build test test-lab check bench validate blackbox parity install clean
 
 help: ## print this menu
 	@echo "creel: make TARGET"; echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
 	@echo; echo "Variables: RUNTIME=$(RUNTIME) PEERS=$(PEERS) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)"
+	@echo "           LAB=$(LAB) LAYOUTS= CASES= TESTS= QUICK= (test-lab)"
 
 demo: ## install what is missing, build, and run a busybox container step by step
 	@hack/demo.sh
@@ -52,6 +53,9 @@ validate: ## the table of the 58 runtime-tools programs, RUNTIME beside PEERS
 
 blackbox: ## the table of our own black-box suite, RUNTIME beside PEERS
 	@tests/oci-validation/blackbox/run.py $(RUNTIME),$(PEERS)
+
+parity: build ## write docs/cgroup-parity.md: what the kernel has after each limit, creel beside PEERS, on v1 and v2
+	@LAB=$(LAB) hack/parity.py $(RUNTIME),$(PEERS)
 
 install: build ## install creel to DESTDIR/PREFIX/bin
 	@install -D -m 755 $(CREEL) $(DESTDIR)$(PREFIX)/bin/creel

@@ -2,9 +2,11 @@
 """What `make test-lab` runs in the guest: the library's tests and the black-box suite, one result a line.
 
     guest.py WHAT        WHAT is JSON: {"library": [binary, patterns] or null,
-                         "blackbox": [runtimes, pattern] or null, "patience": N}
+                         "blackbox": [runtimes, pattern] or null,
+                         "parity": runtimes or null, "patience": N}
 
-A result is a line `@ ["library" or "RUNTIME", name, "pass"|"FAIL"|"skip", why, seconds]`; what else is printed is for
+A result is a line `@ ["library" or "RUNTIME", name, "pass"|"FAIL"|"skip", why, seconds]`, and what the
+parity table is made of a line `@ {"driver": ..., "collected": ...}`; what else is printed is for
 whoever looks for the cause of a failure.
 """
 
@@ -25,12 +27,22 @@ def tell(*result):
     print("@ " + json.dumps(result), flush=True)
 
 
+def put(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+
 def prepare():
-    """The guest is thrown away: nothing keeps us from turning on at the root what systemd leaves off."""
-    if os.geteuid() == 0 and os.path.exists(f"{V2}/cgroup.controllers"):
+    """The guest is thrown away: nothing keeps us from turning on at the root what systemd leaves off, and from giving
+    it swap and huge pages."""
+    if os.geteuid() != 0:
+        return
+    swap = "/var/tmp/swap"
+    subprocess.run(f"fallocate -l 128M {swap} && chmod 600 {swap} && mkswap -q {swap} && swapon {swap}", shell=True)
+    put("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "8")
+    if os.path.exists(f"{V2}/cgroup.controllers"):
         for controller in open(f"{V2}/cgroup.controllers").read().split():
-            with open(f"{V2}/cgroup.subtree_control", "w") as file:
-                file.write(f"+{controller}")
+            put(f"{V2}/cgroup.subtree_control", f"+{controller}")
 
 
 def own_copy(path):
@@ -88,6 +100,18 @@ def blackbox(runtimes, pattern):
         tell("blackbox", "the suite itself", "FAIL", f"exited with {status} after {len(rows)} cases", 0)
 
 
+def parity(runtimes):
+    """What each driver writes; the systemd driver needs the machine's own systemd."""
+    mine = ",".join([own_copy(runtimes[0]), *runtimes[1:]])
+    tests = f"{REPOSITORY}/tests/oci-validation"
+    for driver in ("cgroupfs", "systemd"):
+        results = f"{os.environ['HOME']}/{driver}"
+        wrapper, flags = ([f"{tests}/private_host.py"], []) if driver == "cgroupfs" else ([], ["--systemd"])
+        collect = [sys.executable, "-B", f"{tests}/cgroup-parity/collect.py", *flags, results, mine]
+        subprocess.run([*wrapper, *collect], check=True)
+        print("@ " + json.dumps({"driver": driver, "collected": json.load(open(results))}), flush=True)
+
+
 def main():
     what = json.loads(sys.argv[1])
     os.environ.setdefault("HOME", "/root")
@@ -97,6 +121,8 @@ def main():
         library(*what["library"])
     if what["blackbox"]:
         blackbox(*what["blackbox"])
+    if what.get("parity"):
+        parity(what["parity"])
     print("@ end", flush=True)
 
 
