@@ -41,15 +41,16 @@ fn actual(input: &Value) -> Vec<(&'static str, Value)> {
         return outcomes;
     }
     let facts: CgroupFacts = serde_json::from_value(input["facts"].clone()).expect("facts");
+    let systemd: Option<SystemdFacts> =
+        input.get("systemd").map(|systemd| serde_json::from_value(systemd.clone()).expect("systemd"));
     if let Some(given) = input.get("given") {
         let resources = |value: &Value| serde_json::from_value::<Resources>(value.clone()).expect("resources");
         let cgroup: Cgroup = serde_json::from_value(input["cgroup"].clone()).expect("cgroup");
-        let plan = plan_update(&cgroup, &resources(&input["in_force"]), &resources(given), &facts);
+        let plan = plan_update(&cgroup, &resources(&input["in_force"]), &resources(given), &facts, systemd.as_ref());
         return vec![("update", outcome(plan))];
     }
     let linux: Linux = serde_json::from_value(input["linux"].clone()).expect("linux");
-    let Some(systemd) = input.get("systemd") else { return vec![("plan", outcome(plan(&linux, "c1", &facts)))] };
-    let systemd: SystemdFacts = serde_json::from_value(systemd.clone()).expect("systemd");
+    let Some(systemd) = systemd else { return vec![("plan", outcome(plan(&linux, "c1", &facts)))] };
     let annotations = serde_json::from_value(input["annotations"].clone()).unwrap_or_default();
     let planned = plan_unit(&linux, &annotations, "c1", &facts, &systemd);
     let told = |plan: CgroupPlan| {

@@ -53,7 +53,7 @@ pub use membership::Membership;
 pub use oom::OutOfMemory;
 pub use oom_watch::{OomSeen, OomWatch};
 pub use plan::{CgroupPlan, HierarchyPlan, plan};
-pub use systemd::{Property, Unit, UnitPlan, plan_unit, unit_properties};
+pub use systemd::{Property, Unit, UnitChange, UnitPlan, plan_unit, unit_properties};
 pub use update::{MemoryCheck, UpdatePlan, Updated, plan_update};
 pub use write::{CgroupWrite, IfMissing};
 

@@ -33,15 +33,15 @@ pub struct OutOfMemory {
     /// How many bytes it used at most, where the kernel knows (v1; v2 since Linux 5.19).
     pub peak: Option<u64>,
     /// Whether it was the container's own limit; otherwise that of a cgroup above or below it, or the host's memory.
-    pub at_limit: bool,
+    /// `None` if the cgroup is gone, and only systemd remembers that there was a kill.
+    pub at_limit: Option<bool>,
 }
 
 impl Cgroup {
     /// Whether, and how, the OOM killer has killed a process of this container; `None` as well if nothing is left that
     /// could tell.
     ///
-    /// This is the one place that answers the question. Where a cgroup vanishes with its last process (a systemd scope),
-    /// whoever removed it has to be asked here.
+    /// A systemd scope vanishes with its last process, so systemd is asked then.
     ///
     /// # Errors
     /// [`Kind::System`](crate::error::Kind::System) if the cgroup is there and cannot be read.
@@ -56,9 +56,14 @@ impl Cgroup {
             }
         };
         match read() {
-            Err(errno) if dir::is_gone(errno) => Ok(None),
+            Err(errno) if dir::is_gone(errno) => self.remembered(),
             found => found.sys("read", path.display()).during(Phase::Stats),
         }
+    }
+
+    fn remembered(&self) -> Result<Option<OutOfMemory>> {
+        let killed = self.unit_result()?.is_some_and(|result| result == "oom-kill");
+        Ok(killed.then_some(OutOfMemory { kills: 1, limit: None, peak: None, at_limit: None }))
     }
 
     /// The container's own memory limit in bytes, as the kernel has it.
@@ -79,22 +84,22 @@ impl OutOfMemory {
             // Where swap is limited too, newer kernels (seen on 6.18) do not count the failure.
             let reached = limit.zip(peak).is_some_and(|(limit, peak)| peak.saturating_add(BATCH) >= limit);
             let at_limit = reached || number("memory.failcnt").is_some_and(|count| count > 0);
-            return Ok(OutOfMemory { kills, limit, peak, at_limit });
+            return Ok(OutOfMemory { kills, limit, peak, at_limit: Some(at_limit) });
         }
         let counts = dir::read(directory, "memory.events.local").or_else(|_| dir::read(directory, V2_COUNTS))?;
         Ok(OutOfMemory {
             kills,
             limit: finite(number("memory.max")),
             peak: number("memory.peak"),
-            at_limit: parse::value_of(&counts, "oom").is_some_and(|count| count > 0),
+            at_limit: Some(parse::value_of(&counts, "oom").is_some_and(|count| count > 0)),
         })
     }
 
     /// What helps.
     pub fn remedy(&self) -> &'static str {
-        match self.at_limit && self.limit.is_some() {
-            true => "raise the limit",
-            false => "see the kernel's log for what used the memory",
+        match (self.at_limit, self.limit) {
+            (Some(true), Some(_)) => "raise the limit",
+            _ => "see the kernel's log for what used the memory",
         }
     }
 }
@@ -105,8 +110,9 @@ impl fmt::Display for OutOfMemory {
             1 => f.write_str("the kernel killed a process of the container for lack of memory"),
             kills => write!(f, "the kernel killed {kills} processes of the container for lack of memory"),
         }?;
-        match (self.limit, self.at_limit) {
-            (Some(limit), true) => write!(f, ": the limit (linux.resources.memory.limit) is {limit} bytes"),
+        match (self.at_limit, self.limit) {
+            (Some(true), Some(limit)) => write!(f, ": the limit (linux.resources.memory.limit) is {limit} bytes"),
+            (None, _) => Ok(()),
             _ => f.write_str(": not its own limit was met, but another cgroup's, or the host has no more"),
         }?;
         self.peak.map_or(Ok(()), |peak| write!(f, ", and it used up to {peak}"))
@@ -148,14 +154,14 @@ mod tests {
 
     #[test]
     fn it_is_told_with_limit_peak_and_remedy() {
-        let one = OutOfMemory { kills: 1, limit: Some(1 << 20), peak: Some(1 << 20), at_limit: true };
+        let one = OutOfMemory { kills: 1, limit: Some(1 << 20), peak: Some(1 << 20), at_limit: Some(true) };
         assert_eq!(
             one.to_string(),
             "the kernel killed a process of the container for lack of memory: the limit \
              (linux.resources.memory.limit) is 1048576 bytes, and it used up to 1048576"
         );
         assert_eq!(one.remedy(), "raise the limit");
-        let two = OutOfMemory { kills: 2, limit: Some(1 << 30), peak: None, at_limit: false };
+        let two = OutOfMemory { kills: 2, limit: Some(1 << 30), peak: None, at_limit: Some(false) };
         assert_eq!(
             two.to_string(),
             "the kernel killed 2 processes of the container for lack of memory: not its own limit was met, but another \

@@ -9,20 +9,23 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
-use crate::host::{CgroupFacts, Hierarchy};
+use crate::host::{CgroupFacts, Hierarchy, SystemdFacts};
 use crate::spec::Resources;
 
 use super::controllers::pass_controllers_on;
 use super::devices::DeviceAccess;
 use super::plan::{check_available, house, house_beside, not_mounted};
 use super::writer::{Before, take_back, write_all};
-use super::{Cgroup, CgroupWrite, HierarchyPlan, Instruction, devices_v2, dir, merge, v1, v2};
+use super::{Cgroup, CgroupWrite, HierarchyPlan, Instruction, UnitChange, devices_v2, dir, merge, systemd, v1, v2};
 
 /// All that is to be done for an update.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UpdatePlan {
     /// What is in force afterwards: what was, and what is given.
     pub resources: Resources,
+    /// What systemd is told first, if its driver made the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitChange>,
     /// One for each hierarchy in which something is to be written.
     pub hierarchies: Vec<HierarchyPlan>,
     /// v2: what the memory in use is compared with before anything is written.
@@ -67,10 +70,15 @@ pub fn plan_update(
     in_force: &Resources,
     given: &Resources,
     facts: &CgroupFacts,
+    systemd: Option<&SystemdFacts>,
 ) -> Result<UpdatePlan> {
-    let merge::Merged { resources, changes } = merge::merge(in_force, given)?;
+    let merge::Merged { resources, mut changes } = merge::merge(in_force, given)?;
+    if systemd.is_some() {
+        changes.cpu.iter_mut().for_each(systemd::round_quota);
+    }
     let mut plan = UpdatePlan {
         resources,
+        unit: None,
         hierarchies: cgroup.dirs().iter().map(|(key, dir)| place(key, dir, facts)).collect(),
         memory_check: None,
         device_lines: None,
@@ -97,8 +105,13 @@ pub fn plan_update(
             }
         }
     }
-    if plan.device_lines.is_some() || plan.former_program.is_some() {
+    let new_devices = plan.device_lines.is_some() || plan.former_program.is_some();
+    if new_devices {
         plan.resources.devices.clone_from(&given.devices);
+    }
+    if let Some(systemd) = systemd {
+        let limits = (in_force, &changes, &plan.resources);
+        plan.unit = Some(systemd::plan_change(limits, new_devices, (facts, systemd))?);
     }
     supersede(&mut plan, given);
     plan.hierarchies.retain(|hierarchy| !hierarchy.writes.is_empty() || hierarchy.device_program.is_some());
@@ -176,7 +189,9 @@ fn supersede(plan: &mut UpdatePlan, given: &Resources) {
 /// A carried out [`UpdatePlan`], which can still be taken back.
 #[derive(Debug)]
 pub struct Updated<'a> {
+    cgroup: &'a Cgroup,
     plan: &'a UpdatePlan,
+    unit: bool,
     done: Vec<Done>,
     devices: Option<OwnedFd>,
 }
@@ -196,9 +211,10 @@ impl Cgroup {
     /// # Errors
     /// [`Kind::NotFound`] if the cgroup is gone; [`Kind::WrongState`] if more memory is in use than `checkBeforeUpdate`
     /// allows; otherwise the write that failed, with its field and value, and what could not be put back.
-    pub fn update<'a>(&self, plan: &'a UpdatePlan) -> Result<Updated<'a>> {
-        let mut updated = Updated { plan, done: Vec::with_capacity(plan.hierarchies.len()), devices: None };
-        match updated.carry_out(self) {
+    pub fn update<'a>(&'a self, plan: &'a UpdatePlan) -> Result<Updated<'a>> {
+        let done = Vec::with_capacity(plan.hierarchies.len());
+        let mut updated = Updated { cgroup: self, plan, unit: false, done, devices: None };
+        match updated.carry_out() {
             Ok(()) => Ok(updated),
             Err(error) => Err(updated.take_back(error.during(Phase::Update))),
         }
@@ -206,13 +222,18 @@ impl Cgroup {
 }
 
 impl Updated<'_> {
-    fn carry_out(&mut self, cgroup: &Cgroup) -> Result<()> {
+    fn carry_out(&mut self) -> Result<()> {
+        if let Some((check, v2)) = self.plan.memory_check.zip(self.cgroup.dirs().get("")) {
+            check.against(&open(v2)?)?;
+        }
+        // It writes all that it knows anew, so it comes before what it does not know.
+        if let Some(unit) = &self.plan.unit {
+            self.unit = true;
+            self.cgroup.set_unit_properties(&unit.set)?;
+        }
         for hierarchy in &self.plan.hierarchies {
             let path = hierarchy.dir();
             let fd = open(&path)?;
-            if let Some(check) = self.plan.memory_check.filter(|_| hierarchy.is_v2()) {
-                check.against(&fd)?;
-            }
             if hierarchy.is_v2() {
                 pass_controllers_on(hierarchy, fd.as_fd(), &path)?;
             }
@@ -228,25 +249,28 @@ impl Updated<'_> {
                 done.program = true;
             }
         }
-        self.plan.device_lines.as_ref().map_or(Ok(()), |lines| self.write_lines(lines, cgroup))
+        self.plan.device_lines.as_ref().map_or(Ok(()), |lines| self.write_lines(lines))
     }
 
     /// The processes stand still while the list is not whole, unless there is no freezer.
-    fn write_lines(&mut self, lines: &DeviceLines, cgroup: &Cgroup) -> Result<()> {
+    fn write_lines(&mut self, lines: &DeviceLines) -> Result<()> {
         let fd = open(&lines.dir)?;
-        let stopped = lines.clears && !cgroup.is_frozen()? && cgroup.freeze().is_ok();
+        let stopped = lines.clears && !self.cgroup.is_frozen()? && self.cgroup.freeze().is_ok();
         let written = write_all(fd.as_fd(), &lines.dir, &lines.writes, None);
         if written.is_err() {
             let _ = write_all(fd.as_fd(), &lines.dir, &lines.back, None);
         } else {
             self.devices = Some(fd);
         }
-        if stopped { written.and(cgroup.thaw()) } else { written }
+        if stopped { written.and(self.cgroup.thaw()) } else { written }
     }
 
     /// Puts back what was in force before, because of `error`; gives it with what could not be put back.
     pub fn take_back(self, error: Error) -> Error {
         let mut left = Vec::new();
+        if let Some(unit) = self.plan.unit.as_ref().filter(|_| self.unit) {
+            left.extend(self.cgroup.set_unit_properties(&unit.back).err().map(|error| error.to_string()));
+        }
         if let (Some(fd), Some(lines)) = (&self.devices, &self.plan.device_lines) {
             let back = write_all(fd.as_fd(), &lines.dir, &lines.back, None);
             left.extend(back.err().map(|error| error.to_string()));

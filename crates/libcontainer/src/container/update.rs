@@ -1,11 +1,10 @@
 //! `update`: other limits for a container that lives.
 
 use super::report::Status;
-use super::state::State;
 use super::{Store, require_state};
-use crate::cgroups::{UpdatePlan, Updated, plan_update};
+use crate::cgroups::plan_update;
 use crate::error::{During, Error, Kind, Phase, Result};
-use crate::host::CgroupFacts;
+use crate::host::{CgroupFacts, SystemdFacts};
 use crate::spec::Resources;
 
 /// Changes the limits of a created, running or paused container; gives warnings. What is not given stays as it is, and
@@ -21,19 +20,16 @@ pub fn update(store: &Store, id: &str, given: &Resources) -> Result<Vec<String>>
         return Err(Error::new(Kind::WrongState, "container not running").during(Phase::Update));
     }
     let in_force = state.resources_in_force()?;
-    let plan = plan_update(&state.cgroup, &in_force, given, &CgroupFacts::gather()?).during(Phase::Update)?;
-    let updated = enforce(&state, &plan)?;
+    let systemd = state.cgroup.unit().map(|unit| SystemdFacts::of(unit.manager)).transpose()?;
+    let plan = plan_update(&state.cgroup, &in_force, given, &CgroupFacts::gather()?, systemd.as_ref());
+    let plan = plan.during(Phase::Update)?;
+    let updated = state.cgroup.update(&plan)?;
     state.resources = Some(plan.resources.clone());
     match entry.save(&state) {
         Ok(()) => Ok(warnings(given)),
         // What is on record, and what the next update is laid over, must be what is in force.
         Err(error) => Err(updated.take_back(error)),
     }
-}
-
-/// Brings the plan into force, with everyone who has a say in the container's limits.
-fn enforce<'a>(state: &State, plan: &'a UpdatePlan) -> Result<Updated<'a>> {
-    state.cgroup.update(plan)
 }
 
 fn warnings(given: &Resources) -> Vec<String> {

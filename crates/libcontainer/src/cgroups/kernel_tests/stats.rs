@@ -114,7 +114,7 @@ fn lack_of_memory_is_told_at_once_and_afterwards() {
         assert!(!is_ready(&watch, 0) && !watch.read().expect("read").oom, "told once");
 
         let oom = container.cgroup.out_of_memory().expect("count").expect("killed");
-        assert_eq!((oom.kills, oom.limit, oom.at_limit), (1, Some(LIMIT), true));
+        assert_eq!((oom.kills, oom.limit, oom.at_limit), (1, Some(LIMIT), Some(true)));
         assert!(oom.peak.is_none_or(|peak| (LIMIT / 2..=LIMIT).contains(&peak)), "{oom:?}");
 
         assert_eq!(container.start(&GREEDY).end(), -libc::SIGKILL);

@@ -14,7 +14,7 @@ const MIB: u64 = 1 << 20;
 
 fn planned(container: &Container, facts: &CgroupFacts, in_force: Value, given: Value) -> UpdatePlan {
     let resources = |value: Value| serde_json::from_value::<Resources>(value).expect("resources");
-    plan_update(&container.cgroup, &resources(in_force), &resources(given), facts).expect("plan")
+    plan_update(&container.cgroup, &resources(in_force), &resources(given), facts, None).expect("plan")
 }
 
 /// The host's own layout, if it has these controllers.

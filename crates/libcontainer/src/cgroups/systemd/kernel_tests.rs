@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 
 use super::{Property, plan_unit, unit_properties};
-use crate::cgroups::{Cgroup, CgroupPlan, Membership};
+use crate::cgroups::{Cgroup, CgroupPlan, Membership, plan_update};
 use crate::dbus::{Manager, Value};
 use crate::error::{Error, Kind, Result};
 use crate::host::{CgroupFacts, SystemdFacts};
-use crate::spec::Linux;
+use crate::spec::{Linux, Resources};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -318,6 +318,40 @@ fn limits_can_change_without_disturbing_devices() {
     assert_eq!(container.processes[0].try_wait().expect("wait"), None, "it could always open the device");
     let error = container.cgroup.set_unit_properties(&[Property::new("TasksMax", "many")]).expect_err("text");
     assert!(error.to_string().contains("SetUnitProperties"), "{error}");
+    container.end();
+}
+
+#[test]
+fn an_update_outlives_a_reload_and_is_taken_back_as_a_whole() {
+    let Some(facts) = facts("an_update_outlives_a_reload", true) else { return };
+    let resources = |value: Json| serde_json::from_value::<Resources>(value).expect("resources");
+    let mut container = Container::new(&facts, limited());
+    container.start(&["sleep", "1000"]);
+    let v2 = facts.0.is_unified();
+    let given = json!({ "memory": { "limit": 96 << 20 }, "pids": { "limit": 60 }, "cpu": { "quota": 70000 } });
+    let plan = plan_update(&container.cgroup, &resources(limited()), &resources(given), &facts.0, Some(&facts.1));
+    let in_force = plan.as_ref().expect("plan").resources.clone();
+    container.cgroup.update(plan.as_ref().expect("plan")).expect("update");
+    let read = |container: &Container| {
+        let (memory, quota) = match v2 {
+            true => ("memory.max", container.read("cpu", "cpu.max")),
+            false => ("memory.limit_in_bytes", container.read("cpu", "cpu.cfs_quota_us")),
+        };
+        [container.read("memory", memory), container.read("pids", "pids.max"), quota, container.show("TasksMax")]
+    };
+    let after = read(&container);
+    assert_eq!(after[..2], [(96 << 20).to_string(), "60".to_owned()]);
+    assert!(after[2].starts_with("70000") && after[3] == "60", "{after:?}");
+    systemctl(false, &["daemon-reload"]);
+    assert_eq!(read(&container), after);
+
+    if v2 {
+        let given = json!({ "pids": { "limit": 70 }, "unified": { "memory.nothing": "1", "memory.high": "1000000" } });
+        let plan = plan_update(&container.cgroup, &in_force, &resources(given), &facts.0, Some(&facts.1));
+        assert_eq!(container.cgroup.update(&plan.expect("plan")).expect_err("no file").kind(), Kind::Unsupported);
+        assert_eq!((read(&container), container.show("MemoryHigh").as_str()), (after, "infinity"));
+        assert_eq!(container.read("memory", "memory.high"), "max");
+    }
     container.end();
 }
 

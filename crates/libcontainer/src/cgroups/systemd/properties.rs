@@ -161,7 +161,7 @@ fn per_second_of(quota: u64, period: u64) -> u64 {
 
 /// The quota that systemd will write: rounded up to its percents. The file gets the same, so that it does not change
 /// whenever systemd writes it.
-pub(super) fn round_quota(cpu: &mut Cpu) {
+pub(in crate::cgroups) fn round_quota(cpu: &mut Cpu) {
     let period = cpu.period.filter(|period| *period != 0).unwrap_or(DEFAULT_PERIOD);
     if let Some(quota) = cpu.quota.and_then(|quota| u64::try_from(quota).ok()).filter(|quota| *quota != 0) {
         let exact = u128::from(quota) * u128::from(SECOND) / u128::from(period);
