@@ -268,9 +268,6 @@ impl Updated<'_> {
     /// Puts back what was in force before, because of `error`; gives it with what could not be put back.
     pub fn take_back(self, error: Error) -> Error {
         let mut left = Vec::new();
-        if let Some(unit) = self.plan.unit.as_ref().filter(|_| self.unit) {
-            left.extend(self.cgroup.set_unit_properties(&unit.back).err().map(|error| error.to_string()));
-        }
         if let (Some(fd), Some(lines)) = (&self.devices, &self.plan.device_lines) {
             let back = write_all(fd.as_fd(), &lines.dir, &lines.back, None);
             left.extend(back.err().map(|error| error.to_string()));
@@ -281,6 +278,10 @@ impl Updated<'_> {
                 left.extend(back.err().map(|error| error.to_string()));
             }
             left.extend(take_back(done.fd.as_fd(), &done.path, &done.log).err());
+        }
+        // Last, since systemd had written to some of the files before they were read.
+        if let Some(unit) = self.plan.unit.as_ref().filter(|_| self.unit) {
+            left.extend(self.cgroup.set_unit_properties(&unit.back).err().map(|error| error.to_string()));
         }
         if left.is_empty() { error } else { error.remedy(format!("besides, {}", left.join("; "))) }
     }
