@@ -146,7 +146,7 @@ class Runtime:
         leftovers()
         if code != 0:
             return "refused"
-        return "; ".join(said.splitlines())
+        return "; ".join(line for line in said.splitlines() if re.match(r"[bc] \d+:\d+ ", line))
 
 
 def leftovers():
@@ -173,8 +173,11 @@ def main():
     parser.add_argument("file")
     parser.add_argument("runtimes")
     options = parser.parse_args()
-    os.makedirs(f"{WORK}/root")
+    os.makedirs(WORK)
+    # Of its own, since device nodes cannot be opened on the /run that systemd mounts.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", WORK], check=True)
     try:
+        os.mkdir(f"{WORK}/root")
         find_mounts()
         environment = {**os.environ, "ROOTFS_ONLY": "1"}
         subprocess.run([f"{HERE}/../../../hack/bundle.sh", f"{WORK}/bundle"], env=environment, check=True)
@@ -194,7 +197,8 @@ def main():
         with open(options.file, "w") as file:
             json.dump(collected, file, indent=1)
     finally:
-        shutil.rmtree(WORK, ignore_errors=True)
+        subprocess.run(["umount", "--lazy", WORK])
+        os.rmdir(WORK)
 
 
 if __name__ == "__main__":

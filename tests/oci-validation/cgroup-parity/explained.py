@@ -106,6 +106,22 @@ EXPLAINED = [
         "crun",
         "crun ignores the field; in runc and creel a limit that cannot be set is an error, so that it is not lost silently.",
     ),
+    # --- the systemd driver
+    (
+        "v2-systemd",
+        "nothing",
+        r"\(directory\)|cgroup\.controllers|rdma\.max|misc\.max",
+        "crun",
+        "crun makes a sub-cgroup of the unit for the container and passes on to it what it knows, which is neither rdma nor "
+        "misc. creel and runc use the unit's own.",
+    ),
+    (
+        "v2-systemd",
+        "nothing",
+        r"pids\.max",
+        "crun",
+        "What systemd gives every unit (DefaultTasksMax), which holds for crun's sub-cgroup as well, from above.",
+    ),
     # --- devices
     (
         ANY,
