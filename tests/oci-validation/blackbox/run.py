@@ -90,7 +90,7 @@ def on_this_host(runtime, options):
 
 
 def table(names, columns):
-    width = max(map(len, columns[0]))
+    width = max(map(len, columns[0]), default=0)
     print(f"{'case':{width}}  " + "  ".join(f"{name:6}" for name in names))
     for case in columns[0]:
         row = [column[case] for column in columns]

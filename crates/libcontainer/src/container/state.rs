@@ -168,10 +168,10 @@ mod tests {
     #[test]
     fn limits_in_force_are_the_configs_until_an_update() {
         let config = r#"{"linux":{"resources":{"pids":{"limit":7}}}}"#;
-        // As a version without updates has saved it.
+        // Before the first update they are not saved.
         let old = json!({
             "id": "c1", "bundle": "/b", "created": "", "owner": 0, "init": null, "creating": false, "keyring": false,
-            "cgroup": {}, "namespaces": NamespacesPlan::default(), "config": {},
+            "cgroup": {"dirs": {}}, "namespaces": NamespacesPlan::default(), "config": {},
         });
         let mut state: State = serde_json::from_str(&old.to_string()).expect("an old state");
         assert_eq!(state.resources_in_force().expect("none"), Resources::default());
