@@ -31,4 +31,4 @@ pub use properties::{Property, unit_properties};
 pub use unit::Unit;
 
 pub(super) use placeholder::Placeholder;
-pub(super) use unit::{Started, explain_refusal};
+pub(super) use unit::Started;
