@@ -332,17 +332,38 @@ def a_create_killed_at_any_moment_is_cleared_away(t):
         gone(t, unit)
 
 
+def without_sockets(t, sockets, *arguments):
+    """Runs the runtime where these sockets cannot be reached."""
+    hide = "; ".join(f"mount --bind /dev/null {socket}" for socket in sockets)
+    command = [t.runtime, "--root", t.root, *t.globals, *arguments]
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'{hide}; exec "$@"', "sh", *command],
+        capture_output=True,
+        text=True,
+        cwd=t.bundle,
+    )
+
+
+PRIVATE, BUS = "/run/systemd/private", "/run/dbus/system_bus_socket"
+
+
+@case()
+def the_bus_will_do(t):
+    unit = with_systemd(t, pids={"limit": 50})
+    t.process["args"] = ["/bin/true"]
+    t.save()
+    result = without_sockets(t, [PRIVATE], "run", t.id)
+    t.equal((result.returncode, result.stderr), (0, ""))
+    gone(t, unit)
+
+
 @case(runc="it says nothing of it", crun="it says nothing of it")
 def deleting_needs_no_bus(t):
     unit = with_systemd(t)
     t.sleeper()
     t.rt("kill", t.id, "KILL")
     t.wait("stopped")
-    hide = "mount --bind /dev/null /run/systemd/private; mount --bind /dev/null /run/dbus/system_bus_socket"
-    command = [t.runtime, "--root", t.root, "delete", t.id]
-    result = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", f'{hide}; exec "$@"', "sh", *command], capture_output=True, text=True
-    )
+    result = without_sockets(t, [PRIVATE, BUS], "delete", t.id)
     t.equal(result.returncode, 0)
     t.contains(result.stderr, "systemd is not running here")
     gone(t, unit)
