@@ -73,8 +73,8 @@ pub struct Rule {
     pub index: Option<usize>,
 }
 
-/// What runc allows to every container, after the rules of the config and therefore in spite of them: the spec's
-/// default devices, terminals, /dev/net/tun, and making nodes (which is no use without the right to open them).
+/// What runc allows to every container that is not allowed everything, after the rules of the config and therefore in
+/// spite of them: the spec's default devices, terminals, /dev/net/tun, and making nodes (which is no use without the right to open them).
 const ALWAYS_ALLOWED: [(DeviceKind, Option<u32>, Option<u32>, u8); 11] = [
     (DeviceKind::Char, None, None, MKNOD),
     (DeviceKind::Block, None, None, MKNOD),
@@ -142,10 +142,13 @@ impl DeviceAccess {
             let devices = Devices { major, minor, kind };
             access.rules.push(Rule { allow: rule.allow, devices, access: bits, index: Some(index) });
         }
-        access.rules.extend(ALWAYS_ALLOWED.map(|(kind, major, minor, access)| {
-            let devices = Devices { major, minor, kind };
-            Rule { allow: true, devices, access, index: None }
-        }));
+        // Where all is allowed, a rule that denies something means it.
+        if !access.allowed_by_default {
+            access.rules.extend(ALWAYS_ALLOWED.map(|(kind, major, minor, access)| {
+                let devices = Devices { major, minor, kind };
+                Rule { allow: true, devices, access, index: None }
+            }));
+        }
         Ok(access)
     }
 

@@ -10,7 +10,7 @@ use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 use crate::host::{CgroupFacts, read_file};
 
 use super::create::write_later;
-use super::systemd::{Placeholder, explain_refusal};
+use super::systemd::Placeholder;
 use super::{Cgroup, CgroupWrite, dir};
 
 /// One hierarchy's way in: on v1 the file `tasks`, opened for writing; on v2 the directory.
@@ -97,7 +97,6 @@ impl Door {
         }
         let error = Error::system("write", self.path.display(), errno).within("joining cgroup").during(Phase::Cgroup);
         Err(match errno {
-            Errno::ACCESS | Errno::PERM if self.v2 => explain_refusal(error),
             Errno::NODEV => error.cause("it was removed"),
             Errno::BUSY => error.cause("it passes controllers on to sub-cgroups, and so cannot have processes itself"),
             Errno::OPNOTSUPP => error.cause("it is below a threaded cgroup"),

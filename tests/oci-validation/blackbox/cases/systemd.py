@@ -5,11 +5,13 @@ import glob
 import os
 import signal
 import subprocess
+import time
 
 from suite import Failure, Skipped, case
 
 V1 = not os.path.exists("/sys/fs/cgroup/cgroup.controllers")
-LATER_RUNC = "runc before 1.2 has it otherwise"
+OLD = "before 1.2 it takes whatever unit has the name for its own"
+SUB = "up to 1.8 the container is in a sub-cgroup of the unit's, and so are limits"
 
 
 def systemctl(*arguments):
@@ -57,7 +59,7 @@ def value(t, controller, v1, v2):
     return open(f"{group(t, controller)}/{v1 if V1 else v2}").read().strip()
 
 
-@case()
+@case(crun=SUB)
 def without_a_path_the_unit_is_named_after_the_container(t):
     unit = with_systemd(t)
     pid = t.sleeper()
@@ -70,7 +72,7 @@ def without_a_path_the_unit_is_named_after_the_container(t):
     gone(t, unit)
 
 
-@case()
+@case(crun=SUB)
 def a_slice_stands_for_its_directories(t):
     unit = with_systemd(t, f"creeltest-a-b.slice:pre:{t.id}")
     pid = t.sleeper()
@@ -84,7 +86,7 @@ def a_slice_stands_for_its_directories(t):
         gone(t, unit)
 
 
-@case()
+@case(crun=SUB)
 def limits_are_properties_and_files_and_stay(t):
     limits = {
         "memory": {"limit": 64 << 20, "reservation": 32 << 20},
@@ -162,7 +164,7 @@ def what_systemd_does_not_take_is_told(t):
         t.refused(why)
 
 
-@case(crun="it takes any path")
+@case(crun="its message is another")
 def other_paths_are_refused(t):
     with_systemd(t)
     for path in ("/a/b", "a:b", "a:b:c", "a--b.slice:c:d", "user.slice/x.slice:c:d"):
@@ -229,7 +231,7 @@ def without_a_pid_namespace_all_processes_end(t):
     gone(t, unit)
 
 
-@case()
+@case(crun=SUB)
 def a_joined_pid_namespace(t):
     unit = with_systemd(t)
     holder = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", "sleep", "1000"])
@@ -259,7 +261,7 @@ def one_process_is_enough(t):
     gone(t, unit)
 
 
-@case(runc="it resets the unit, and takes its cgroup", crun=LATER_RUNC)
+@case(runc=OLD)
 def a_unit_of_that_name_is_refused_and_left_alone(t):
     unit = with_systemd(t, f"machine.slice:pre:{t.id}")
     other = subprocess.Popen(
@@ -279,7 +281,7 @@ def a_unit_of_that_name_is_refused_and_left_alone(t):
     gone(t, unit)
 
 
-@case()
+@case(runc=OLD)
 def a_failed_unit_is_replaced(t):
     unit = with_systemd(t)
     subprocess.run(
@@ -306,7 +308,7 @@ def killed_while(t, hook):
     subprocess.run(["pkill", "--session", str(process.pid), "sleep"])
 
 
-@case(runc="it leaves what was made", crun="it leaves what was made")
+@case()
 def a_create_that_was_killed_is_cleared_away(t):
     unit = with_systemd(t)
     killed_while(t, "createRuntime")
@@ -314,17 +316,54 @@ def a_create_that_was_killed_is_cleared_away(t):
     gone(t, unit)
 
 
-@case(runc="it fails without a bus", crun="it fails without a bus")
+@case()
+def a_create_killed_at_any_moment_is_cleared_away(t):
+    unit = with_systemd(t)
+    begin = time.monotonic()
+    t.create("/bin/true")
+    seconds = time.monotonic() - begin
+    t.rt("delete", "--force", t.id)
+    for step in range(10):
+        process = t.start_rt("create", t.id)
+        time.sleep(seconds * step / 10)
+        process.kill()
+        process.wait()
+        t.rt("delete", "--force", t.id, code=None)
+        gone(t, unit)
+
+
+def without_sockets(t, sockets, *arguments):
+    """Runs the runtime where these sockets cannot be reached."""
+    hide = "; ".join(f"mount --bind /dev/null {socket}" for socket in sockets)
+    command = [t.runtime, "--root", t.root, *t.globals, *arguments]
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'{hide}; exec "$@"', "sh", *command],
+        capture_output=True,
+        text=True,
+        cwd=t.bundle,
+    )
+
+
+PRIVATE, BUS = "/run/systemd/private", "/run/dbus/system_bus_socket"
+
+
+@case()
+def the_bus_will_do(t):
+    unit = with_systemd(t, pids={"limit": 50})
+    t.process["args"] = ["/bin/true"]
+    t.save()
+    result = without_sockets(t, [PRIVATE], "run", t.id)
+    t.equal((result.returncode, result.stderr), (0, ""))
+    gone(t, unit)
+
+
+@case(runc="it says nothing of it", crun="it says nothing of it")
 def deleting_needs_no_bus(t):
     unit = with_systemd(t)
     t.sleeper()
     t.rt("kill", t.id, "KILL")
     t.wait("stopped")
-    hide = "mount --bind /dev/null /run/systemd/private; mount --bind /dev/null /run/dbus/system_bus_socket"
-    command = [t.runtime, "--root", t.root, "delete", t.id]
-    result = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", f'{hide}; exec "$@"', "sh", *command], capture_output=True, text=True
-    )
+    result = without_sockets(t, [PRIVATE, BUS], "delete", t.id)
     t.equal(result.returncode, 0)
     t.contains(result.stderr, "systemd is not running here")
     gone(t, unit)

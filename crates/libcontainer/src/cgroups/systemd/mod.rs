@@ -36,4 +36,4 @@ pub use unit::Unit;
 pub(super) use change::plan_change;
 pub(super) use placeholder::Placeholder;
 pub(in crate::cgroups) use properties::round_quota;
-pub(super) use unit::{Started, explain_refusal};
+pub(super) use unit::Started;

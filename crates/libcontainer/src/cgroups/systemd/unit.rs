@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroups::Cgroup;
@@ -214,14 +213,4 @@ fn set_properties(unit: &Unit, properties: &[Property]) -> Result<()> {
     let runtime = Value::Bool(true);
     let set = manager.call("SetUnitProperties", &[unit.name.as_str().into(), runtime, list]);
     set.map_err(|fault| fault.into_error("SetUnitProperties", &unit.name))
-}
-
-/// What a process without the right to enter the unit's cgroup is told.
-pub(in crate::cgroups) fn explain_refusal(error: Error) -> Error {
-    match error.errno() {
-        Some(Errno::ACCESS | Errno::PERM) => error
-            .cause("the runtime is outside of what is delegated to this user's manager")
-            .remedy("run it within: systemd-run --user --scope COMMAND"),
-        _ => error,
-    }
 }
