@@ -13,7 +13,7 @@ use super::controllers::pass_controllers_on;
 use super::membership::{Door, Later};
 use super::systemd::Started;
 use super::writer::{refused, write_all};
-use super::{Cgroup, CgroupPlan, CgroupWrite, HierarchyPlan, Membership, delegate, devices_v2, dir};
+use super::{Cgroup, CgroupPlan, CgroupWrite, HierarchyPlan, Membership, delegate, devices, dir};
 
 /// The files of v1's cpuset without which no process can be let in.
 const CPUSET_FILES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
@@ -92,7 +92,7 @@ fn prepare(plan: &HierarchyPlan, made: &mut Made) -> Result<Door> {
     }
     set_up(plan, fd, &path, &plan.writes)?;
     if let Some(program) = &plan.device_program {
-        devices_v2::put(fd, program, new).within(|| path.display().to_string())?;
+        devices::attach(fd, program, new).within(|| path.display().to_string())?;
     }
     door(plan, directory, path)
 }
@@ -113,7 +113,7 @@ fn prepare_of_unit(plan: &HierarchyPlan, made: &mut Made, later: &mut Vec<Later>
     }
     if let Some(program) = &plan.device_program {
         // In the place of systemd's, which says the same, or nothing.
-        devices_v2::put(fd, program, false).within(|| path.display().to_string())?;
+        devices::attach(fd, program, false).within(|| path.display().to_string())?;
     }
     door(plan, directory, path)
 }

@@ -8,13 +8,13 @@
 //! |---|---|
 //! | `plan` | the places, and which limit goes to which hierarchy |
 //! | `v1`, `v2`, `common` | `linux.resources` as writes to files |
-//! | `devices`, `device_program` | device rules as v1 lines and as a v2 program |
-//! | `create`, `controllers`, `writer`, `devices_v2`, `delegate` | carries a plan out |
-//! | `update`, `merge` | limits that change while the container lives |
+//! | `devices` | device rules as v1 lines and as a v2 program |
+//! | `create`, `controllers`, `writer`, `delegate` | carries a plan out |
+//! | `update` | limits that change while the container lives |
 //! | `membership` | how a process gets in |
 //! | `freezer`, `kill`, `remove` | what can be done to all processes, and the end |
 //! | `stats` | what has been used |
-//! | `oom`, `oom_watch` | whether memory ran out: afterwards, and at once |
+//! | `oom` | whether memory ran out: afterwards, and at once |
 //! | `systemd` | the driver that has systemd make and watch the cgroup |
 //! | `dir` | reading, writing and walking directories by descriptor |
 
@@ -22,16 +22,12 @@ mod common;
 mod controllers;
 mod create;
 mod delegate;
-mod device_program;
 mod devices;
-mod devices_v2;
 mod dir;
 mod freezer;
 mod kill;
 mod membership;
-mod merge;
 mod oom;
-mod oom_watch;
 mod plan;
 mod remove;
 pub mod stats;
@@ -47,11 +43,9 @@ mod golden_tests;
 #[cfg(test)]
 mod kernel_tests;
 
-pub use device_program::Instruction;
-pub use devices::{DeviceAccess, DeviceKind, Devices, Rule};
+pub use devices::{DeviceAccess, DeviceKind, Devices, Instruction, Rule};
 pub use membership::Membership;
-pub use oom::OutOfMemory;
-pub use oom_watch::{OomSeen, OomWatch};
+pub use oom::{OomSeen, OomWatch, OutOfMemory};
 pub use plan::{CgroupPlan, HierarchyPlan, plan};
 pub use systemd::{Property, Unit, UnitChange, UnitPlan, plan_unit, unit_properties};
 pub use update::{MemoryCheck, UpdatePlan, Updated, plan_update};

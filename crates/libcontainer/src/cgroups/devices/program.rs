@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::devices::{DeviceAccess, DeviceKind, MKNOD, READ, Rule, WRITE};
+use super::{DeviceAccess, DeviceKind, MKNOD, READ, Rule, WRITE};
 
 /// Registers: the result, the context, and what is read out of it.
 const RESULT: u8 = 0;
@@ -51,7 +51,7 @@ impl Instruction {
 
     /// As the kernel reads it (`struct bpf_insn`, in which the registers share a byte in an order that depends on the
     /// machine's).
-    pub(super) fn encode(self) -> u64 {
+    pub(in crate::cgroups) fn encode(self) -> u64 {
         let registers = match cfg!(target_endian = "little") {
             true => self.source << 4 | self.destination,
             false => self.destination << 4 | self.source,

@@ -7,8 +7,8 @@ use rustix::io::Errno;
 
 use crate::error::{During, Phase, Result, SysContext};
 
-use super::oom::{self, MEMORY, V1_COUNTS, V2_COUNTS};
-use super::{Cgroup, dir};
+use super::{MEMORY, V1_COUNTS, V2_COUNTS, kills, kills_in};
+use crate::cgroups::{Cgroup, dir};
 
 /// How long the kernel's own notice of a cgroup's removal is waited for, to tell it from one of lack of memory.
 const REMOVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
@@ -131,10 +131,10 @@ impl OomWatch {
 
     fn count(&self) -> Result<u64, Errno> {
         if self.v1 {
-            return oom::kills(self.directory.as_fd(), true);
+            return kills(self.directory.as_fd(), true);
         }
         // By this descriptor, since reading it is what makes it wait for the next change.
-        Ok(oom::kills_in(&dir::contents(self.descriptor.as_fd())?))
+        Ok(kills_in(&dir::contents(self.descriptor.as_fd())?))
     }
 }
 

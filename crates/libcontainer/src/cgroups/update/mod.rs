@@ -3,6 +3,8 @@
 //! Only what is given is written, with what depends on it: others may have changed the rest. If a write fails, those
 //! before it are taken back.
 
+mod merge;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +18,7 @@ use super::controllers::pass_controllers_on;
 use super::devices::DeviceAccess;
 use super::plan::{check_available, house, house_beside, not_mounted};
 use super::writer::{Before, take_back, write_all};
-use super::{Cgroup, CgroupWrite, HierarchyPlan, Instruction, UnitChange, devices_v2, dir, merge, systemd, v1, v2};
+use super::{Cgroup, CgroupWrite, HierarchyPlan, Instruction, UnitChange, devices, dir, systemd, v1, v2};
 
 /// All that is to be done for an update.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -85,12 +87,12 @@ pub fn plan_update(
         former_program: None,
     };
     let new_devices = DeviceAccess::parse(&given.devices)?;
-    let devices = (!given.devices.is_empty()).then_some((DeviceAccess::parse(&in_force.devices)?, new_devices));
+    let rules = (!given.devices.is_empty()).then_some((DeviceAccess::parse(&in_force.devices)?, new_devices));
     match plan.hierarchies.as_mut_slice() {
         [only] if only.is_v2() => {
             unified(only, &changes, facts.v2.as_ref())?;
             plan.memory_check = check_of(&changes);
-            if let Some((before, after)) = &devices {
+            if let Some((before, after)) = &rules {
                 let (before, after) = (before.program(), after.program());
                 if before != after {
                     only.device_program = Some(after);
@@ -100,7 +102,7 @@ pub fn plan_update(
         }
         hierarchies => {
             legacy(hierarchies, &changes, in_force, facts.v2.as_ref())?;
-            if let Some((before, after)) = &devices {
+            if let Some((before, after)) = &rules {
                 plan.device_lines = lines(before, after, cgroup)?;
             }
         }
@@ -245,7 +247,7 @@ impl Updated<'_> {
         // Last, since it cannot be refused for its value.
         for (hierarchy, done) in self.plan.hierarchies.iter().zip(&mut self.done) {
             if let Some(program) = &hierarchy.device_program {
-                devices_v2::put(done.fd.as_fd(), program, false).within(|| done.path.display().to_string())?;
+                devices::attach(done.fd.as_fd(), program, false).within(|| done.path.display().to_string())?;
                 done.program = true;
             }
         }
@@ -274,7 +276,7 @@ impl Updated<'_> {
         }
         for done in self.done.iter().rev() {
             if let Some(program) = self.plan.former_program.as_ref().filter(|_| done.program) {
-                let back = devices_v2::put(done.fd.as_fd(), program, false);
+                let back = devices::attach(done.fd.as_fd(), program, false);
                 left.extend(back.err().map(|error| error.to_string()));
             }
             left.extend(take_back(done.fd.as_fd(), &done.path, &done.log).err());

@@ -1,6 +1,10 @@
 //! Whether a container ran out of memory. The kernel keeps the count until the cgroup is removed, so nothing of it is
 //! stored.
 
+mod watch;
+
+pub use watch::{OomSeen, OomWatch};
+
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -149,8 +153,8 @@ pub(super) fn kills_in(text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stats::UNLIMITED;
     use super::*;
+    use crate::cgroups::stats::UNLIMITED;
 
     #[test]
     fn it_is_told_with_limit_peak_and_remedy() {

@@ -4,6 +4,13 @@
 //! allowed to begin with. Both kernels' mechanisms get the same meaning from here: v1 as lines for devices.deny and
 //! devices.allow, v2 as a program.
 
+mod attach;
+mod program;
+
+pub use program::Instruction;
+
+pub(super) use attach::attach;
+
 use std::fmt;
 
 use serde::Serialize;
@@ -11,7 +18,6 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::spec::DeviceRule;
 
-use super::device_program::{self, Instruction};
 use super::write::CgroupWrite;
 
 const FIELD: &str = "linux.resources.devices";
@@ -154,7 +160,7 @@ impl DeviceAccess {
 
     /// The rules as a program of type `BPF_PROG_TYPE_CGROUP_DEVICE`.
     pub fn program(&self) -> Vec<Instruction> {
-        device_program::assemble(self)
+        program::assemble(self)
     }
 
     /// The rules as lines for v1, in the config's order. Its kernel side is a default with a set of exceptions, which are

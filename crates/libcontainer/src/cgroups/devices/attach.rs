@@ -14,18 +14,18 @@ use super::Instruction;
 const LOG_SIZE: usize = 64 * 1024;
 
 /// Loads the program and attaches it; in a directory that is not `new`, in the place of those that are there.
-pub(super) fn put(cgroup: BorrowedFd<'_>, program: &[Instruction], new: bool) -> Result<()> {
+pub(in crate::cgroups) fn attach(cgroup: BorrowedFd<'_>, program: &[Instruction], new: bool) -> Result<()> {
     let program = load(program)?;
-    let attach = |replaced| bpf::attach_device_program(cgroup, program.as_fd(), replaced);
+    let put = |replaced| bpf::attach_device_program(cgroup, program.as_fd(), replaced);
     let old = if new { Vec::new() } else { attached(cgroup)? };
     // Since Linux 5.6 one program can take another's place without a moment in which both or none decide.
     if let [only] = old.as_slice() {
-        match attach(Some(only.as_fd())) {
+        match put(Some(only.as_fd())) {
             Err(Errno::INVAL) => {}
             done => return done.sys("bpf(BPF_PROG_ATTACH)", "device program"),
         }
     }
-    attach(None).sys("bpf(BPF_PROG_ATTACH)", "device program")?;
+    put(None).sys("bpf(BPF_PROG_ATTACH)", "device program")?;
     for program in old {
         bpf::detach_device_program(cgroup, program.as_fd()).sys("bpf(BPF_PROG_DETACH)", "former device program")?;
     }
