@@ -2,6 +2,7 @@
 //! seccomp filter or the capabilities that it changes end with it.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -31,6 +32,16 @@ pub(crate) fn in_private_mounts(body: impl FnOnce() + Send + 'static) {
         rustix::mount::mount_change("/", private).expect("make / private");
         body();
     });
+}
+
+/// Waits until something holds, for ten seconds; longer on slow machines, by the factor `BLACKBOX_PATIENCE`.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let patience = std::env::var("BLACKBOX_PATIENCE").ok().and_then(|factor| factor.parse().ok()).unwrap_or(1.0);
+    let deadline = Instant::now() + Duration::from_secs(10).mul_f64(patience);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Compares a plan with the golden file at `path`, which `CREEL_UPDATE_GOLDEN=1` writes anew.

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Container, Running, eventually, layouts};
+use super::{Container, Running, layouts};
 use crate::cgroups::dir;
 use crate::error::Kind;
+use crate::testing::eventually;
 use crate::testing::is_root;
 
 #[test]

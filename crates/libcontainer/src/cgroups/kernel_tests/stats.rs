@@ -3,10 +3,11 @@
 use rustix::event::{PollFd, Timespec, poll};
 use serde_json::json;
 
-use super::{Container, eventually, layouts};
+use super::{Container, layouts};
 use crate::cgroups::{OomWatch, stats};
 use crate::error::Kind;
 use crate::host::CgroupFacts;
+use crate::testing::eventually;
 use crate::testing::is_root;
 
 const LIMIT: u64 = 8 << 20;
@@ -166,6 +167,9 @@ fn lack_of_memory_in_a_sub_cgroup_counts() {
         std::fs::create_dir(&sub).expect("mkdir");
         std::fs::write(sub.join(if v1 { "memory.limit_in_bytes" } else { "memory.max" }), LIMIT.to_string())
             .expect("max");
+        // Where there is swap, that is no way out.
+        let (swap, none) = if v1 { ("memory.memsw.limit_in_bytes", LIMIT) } else { ("memory.swap.max", 0) };
+        let _ = std::fs::write(sub.join(swap), none.to_string());
         let script =
             format!("echo $$ > {}/cgroup.procs; exec dd if=/dev/zero of=/dev/null bs=32M count=1", sub.display());
         let mut greedy = std::process::Command::new("sh").args(["-c", &script]).spawn().expect("sh");

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Container, eventually, layouts};
+use super::{Container, layouts};
 use crate::cgroups::{Cgroup, UpdatePlan, plan_update};
 use crate::error::Kind;
 use crate::host::CgroupFacts;
 use crate::spec::Resources;
 use crate::sys::bpf;
+use crate::testing::eventually;
 use crate::testing::is_root;
 
 const MIB: u64 = 1 << 20;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
@@ -15,6 +14,7 @@ use crate::dbus::{Manager, Value};
 use crate::error::{Error, Kind, Result};
 use crate::host::{CgroupFacts, SystemdFacts};
 use crate::spec::{Linux, Resources};
+use crate::testing::eventually;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -152,14 +152,6 @@ fn systemctl(user: bool, arguments: &[&str]) -> String {
 
 fn show(unit: &str, property: &str, user: bool) -> String {
     systemctl(user, &["show", "--value", "--property", property, unit])
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn limited() -> Json {
