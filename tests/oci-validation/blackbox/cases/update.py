@@ -176,7 +176,8 @@ def swap_below_memory_is_refused(t):
 def memory_in_use_is_not_taken_away_on_v1(t):
     if not V1:
         raise Skipped("v2 kills instead")
-    t.linux["resources"]["memory"] = {"limit": 64 * M, "swap": 64 * M}
+    # Nor can it be swapped out.
+    t.linux["resources"]["memory"] = {"limit": 64 * M, "swap": 64 * M, "swappiness": 0}
     t.mount("/fill", type="tmpfs", source="tmpfs")
     t.sleeper(command=("/bin/sh", "-c", "dd if=/dev/zero of=/fill/file bs=1M count=40; exec sleep 1000"))
     used = lambda: int(open(f"{group(t, 'memory')}/memory.usage_in_bytes").read())
@@ -277,7 +278,8 @@ def a_smaller_period_within_what_the_parent_has(t):
         t.equal(bandwidth(t), (50000, 100000))
     finally:
         t.rt("delete", "-f", t.id, code=None)
-        for directory in glob.glob(f"/sys/fs/cgroup/*/{t.id}-pod"):
+        # Joint hierarchies have symlinks under the name of each controller.
+        for directory in {os.path.realpath(path) for path in glob.glob(f"/sys/fs/cgroup/*/{t.id}-pod")}:
             os.rmdir(directory)
 
 
