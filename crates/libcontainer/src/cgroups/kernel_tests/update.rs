@@ -183,7 +183,9 @@ fn no_process_is_denied_a_device_that_both_lists_allow() {
 #[test]
 fn memory_in_use_is_told_before_it_is_too_late() {
     let Some(facts) = with_controllers(&["memory"]) else { return };
-    let container = Container::new(&facts, json!({ "memory": { "limit": 64 * MIB, "swap": 64 * MIB } }));
+    // Nor can it be swapped out.
+    let container =
+        Container::new(&facts, json!({ "memory": { "limit": 64 * MIB, "swap": 64 * MIB, "swappiness": 0 } }));
     let script = "a=$(head -c 20000000 /dev/zero | tr '\\0' x); echo ready >&0; while :; do sleep 1; done";
     let _sleep = container.start(&["sh", "-c", script]);
     let usage = if facts.is_unified() { "memory.current" } else { "memory.usage_in_bytes" };

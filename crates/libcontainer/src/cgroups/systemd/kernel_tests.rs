@@ -239,7 +239,7 @@ fn devices_that_systemd_cannot_express_are_limited_all_the_same() {
 fn a_unit_that_runs_is_refused_and_one_that_failed_is_replaced() {
     let Some(facts) = facts("a_unit_that_runs_is_refused", true) else { return };
     let name = name();
-    let first = planned(&facts, &format!(":creel-test:{name}"), json!({}), &[("RuntimeMaxSec", "1")]);
+    let first = planned(&facts, &format!(":creel-test:{name}"), json!({}), &[("RuntimeMaxSec", "5")]);
     let mut container = Container::create(&first).expect("create");
     let plan = planned(&facts, &format!("machine.slice:creel-test:{name}"), json!({}), &[]);
     let refused = Cgroup::create(&plan).map(drop).expect_err("it exists");
@@ -248,7 +248,7 @@ fn a_unit_that_runs_is_refused_and_one_that_failed_is_replaced() {
     let refused = Cgroup::create(&first).map(drop).expect_err("it is used");
     assert!(refused.to_string().contains("is not empty"), "{refused}");
     container.start(&["sleep", "1000"]);
-    eventually("it fails after a second", || container.show("ActiveState") == "failed");
+    eventually("it fails after five seconds", || container.show("ActiveState") == "failed");
     assert_eq!(container.cgroup.unit_result().expect("result").as_deref(), Some("timeout"));
 
     let again = Container::create(&first).expect("create");
