@@ -35,7 +35,10 @@ PACKAGES = "python3"  # for the guest's image; whoever asks for the same package
 # What is in a quick run: all that has to do with cgroups, on the layout that this host has not got.
 QUICK_LAYOUTS = "v2,v2-user"
 QUICK_TESTS = "cgroups::"
-QUICK_CASES = r"^(cgroups|cgroup_mounts|limits|freezing)\.|^lifecycle\.[a-d]"
+QUICK_CASES = (
+    r"^(cgroups|cgroup_mounts|limits|freezing|delegation|systemd)\.|^lifecycle\.[a-d]"
+    r"|^events\.(stats|lack|state_and_list)|^update\.(memory|all_at_once|devices)"
+)
 
 printing = threading.Lock()
 
@@ -134,7 +137,10 @@ def run_all(layouts):
                 if not waiting:
                     return
                 layout = waiting.pop(0)
-            layout.run()
+            try:
+                layout.run()
+            except Exception as error:
+                layout.results.append(["lab", "its results", "FAIL", repr(error), 0])
 
     threads = [threading.Thread(target=work) for _ in range(AT_ONCE)]
     for thread in threads:

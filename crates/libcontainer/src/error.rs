@@ -153,6 +153,11 @@ impl Error {
         self
     }
 
+    /// Why it is likely to have happened, if that is known.
+    pub(crate) fn likely_cause(&self) -> Option<&str> {
+        self.0.cause.as_deref()
+    }
+
     /// Adds what the user can do about it.
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.0.remedy = Some(remedy.into());

@@ -31,6 +31,7 @@ impl Cgroup {
     pub fn create(plan: &CgroupPlan) -> Result<(Cgroup, Membership)> {
         let started = start_unit(plan).map_err(|error| error.during(Phase::Cgroup))?;
         let mut later = Vec::new();
+        let mut reused = false;
         let mut made = Made::default();
         let mut dirs = BTreeMap::new();
         let mut doors = Vec::with_capacity(plan.hierarchies.len());
@@ -42,6 +43,7 @@ impl Cgroup {
             };
             match prepared {
                 Ok(door) => {
+                    reused |= mine.0.is_empty() && started.is_none();
                     made.0.append(&mut mine.0);
                     dirs.insert(hierarchy.key.clone(), door.path.clone());
                     doors.push(door);
@@ -53,7 +55,11 @@ impl Cgroup {
         made.0.clear();
         let unit = plan.unit.as_ref().map(|plan| plan.unit.clone());
         let placeholder = started.and_then(Started::keep);
-        Ok((Cgroup { dirs, unit }, Membership::new(doors, placeholder, later)))
+        let mut cgroup = Cgroup { dirs, unit, killed_before: 0 };
+        if reused {
+            cgroup.killed_before = cgroup.out_of_memory()?.map_or(0, |before| before.kills);
+        }
+        Ok((cgroup, Membership::new(doors, placeholder, later)))
     }
 }
 
@@ -90,6 +96,7 @@ fn prepare(plan: &HierarchyPlan, made: &mut Made) -> Result<Door> {
     if !new {
         refuse_if_used(fd, &path)?;
     }
+    refuse_if_stopped(plan, fd, &path)?;
     set_up(plan, fd, &path, &plan.writes)?;
     if let Some(program) = &plan.device_program {
         devices::attach(fd, program, new).within(|| path.display().to_string())?;
@@ -186,6 +193,23 @@ fn refuse_if_used(fd: BorrowedFd<'_>, path: &Path) -> Result<()> {
     }
     let frozen = super::freezer::is_frozen_at(fd).sys("read", path.display())?;
     if frozen { refuse("unexpectedly frozen".to_owned()) } else { Ok(()) }
+}
+
+/// Below a frozen cgroup the new process would stop at once, and the runtime wait for it.
+fn refuse_if_stopped(plan: &HierarchyPlan, fd: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    let stopped = match () {
+        () if plan.is_v2() => dir::read(fd, "cgroup.events").map(|text| text.lines().any(|line| line == "frozen 1")),
+        () if plan.key == "freezer" => dir::read(fd, "freezer.state").map(|text| text.trim_end() != "THAWED"),
+        () => return Ok(()),
+    };
+    match stopped {
+        Ok(true) => {
+            let error = Error::new(Kind::WrongState, format!("a cgroup above {} is frozen", path.display()));
+            Err(error.remedy("thaw it, or give another linux.cgroupsPath"))
+        }
+        // Kernels before Linux 5.2 have no freezer on v2.
+        _ => Ok(()),
+    }
 }
 
 /// v1's cpuset starts out empty, and so do directories that others have made on the way. What the config sets is not

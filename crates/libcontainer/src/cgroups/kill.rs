@@ -1,5 +1,6 @@
 //! Finding and signalling all processes of a container.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,6 +24,10 @@ const ROUND: Duration = Duration::from_secs(1);
 /// The round in which processes are frozen before they are listed: they fork faster than they can be killed.
 const FREEZING_ROUND: u32 = 3;
 
+/// How often processes that are new are sent a signal that is not SIGKILL: it need not end them, nor keep them from
+/// forking for ever.
+const SIGNALLING_ROUNDS: u32 = 10;
+
 /// How many processes are held by descriptors at a time; far fewer than a process may have open.
 const BATCH: usize = 256;
 
@@ -37,8 +42,7 @@ impl Cgroup {
     }
 
     /// Sends `signal` to every process, and with SIGKILL returns when all are gone, thawing them if need be. Otherwise
-    /// they are frozen meanwhile where that can be done, so that none escapes by forking, and a frozen container stays
-    /// so.
+    /// nothing is frozen or thawed: that is for `pause` and `resume`, which may be at work beside.
     ///
     /// # Errors
     /// [`Kind::System`] if a process may not be signalled, or is still there ten seconds after it was killed.
@@ -48,11 +52,16 @@ impl Cgroup {
     }
 
     fn signal_all(&self, signal: i32) -> Result<()> {
-        let paused = self.is_frozen()?;
-        let stopped = !paused && self.freeze().is_ok();
-        let sent =
-            self.pids().and_then(|pids| pids.chunks(BATCH).try_for_each(|batch| self.signal(batch, signal).map(drop)));
-        if stopped { self.thaw().and(sent) } else { sent }
+        let mut reached = BTreeSet::new();
+        // What was forked before its parent got the signal is found in the next round.
+        for _ in 0..SIGNALLING_ROUNDS {
+            let new: Vec<i32> = self.pids()?.into_iter().filter(|pid| reached.insert(*pid)).collect();
+            if new.is_empty() {
+                break;
+            }
+            new.chunks(BATCH).try_for_each(|batch| self.signal(batch, signal).map(drop))?;
+        }
+        Ok(())
     }
 
     fn end_all(&self) -> Result<()> {

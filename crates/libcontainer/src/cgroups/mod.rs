@@ -66,11 +66,18 @@ pub struct Cgroup {
     /// The systemd unit that they are of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unit: Option<Unit>,
+    /// How many processes of an earlier user of the directories the kernel had killed for lack of memory.
+    #[serde(default, skip_serializing_if = "is_none_killed")]
+    killed_before: u64,
+}
+
+fn is_none_killed(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Cgroup {
     fn new(dirs: BTreeMap<String, PathBuf>) -> Cgroup {
-        Cgroup { dirs, unit: None }
+        Cgroup { dirs, unit: None, killed_before: 0 }
     }
 
     /// The systemd unit that has these directories, if systemd's driver made it.

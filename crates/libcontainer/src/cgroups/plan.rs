@@ -97,7 +97,7 @@ impl CgroupPlan {
     /// The directories, as they will be stored and found again.
     pub fn location(&self) -> Cgroup {
         let dirs = self.hierarchies.iter().map(|hierarchy| (hierarchy.key.clone(), hierarchy.dir())).collect();
-        Cgroup { dirs, unit: self.unit.as_ref().map(|plan| plan.unit.clone()) }
+        Cgroup { dirs, unit: self.unit.as_ref().map(|plan| plan.unit.clone()), killed_before: 0 }
     }
 
     /// Delegates the cgroup to a user of the host; only v2's alone, since delegation is not safe on v1

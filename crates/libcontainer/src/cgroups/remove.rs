@@ -19,8 +19,8 @@ const ATTEMPTS: u32 = 14;
 const FIRST_WAIT: Duration = Duration::from_micros(64);
 
 impl Cgroup {
-    /// Removes the directories with their sub-cgroups; what is gone already is no error. Processes are not killed, but
-    /// thawed if they keep a directory busy, since a killed process cannot end while it is frozen.
+    /// Removes the directories with their sub-cgroups; what is gone already is no error. Processes are neither killed
+    /// nor thawed: those that are left may be another container's.
     ///
     /// # Errors
     /// [`Kind::WrongState`], naming a process, if one is still in there; [`Kind::System`] if the kernel refuses for
@@ -31,13 +31,10 @@ impl Cgroup {
             left.extend(rmdir(path).err().map(|errno| (path.as_path(), errno)));
         }
         let mut wait = FIRST_WAIT;
-        for attempt in 0..ATTEMPTS {
+        for _ in 0..ATTEMPTS {
             left = left.into_iter().filter_map(|(path, _)| Some((path, remove_tree(path).err()?))).collect();
             if !left.iter().any(|(_, errno)| *errno == Errno::BUSY) {
                 break;
-            }
-            if attempt == 0 {
-                let _ = self.thaw();
             }
             std::thread::sleep(wait);
             wait *= 2;

@@ -10,6 +10,9 @@ use crate::spec::{BlockIo, Cpu, HugepageLimit, Memory, Resources};
 
 use super::write::CgroupWrite;
 
+/// Files that every cgroup has and that are for the runtime.
+const NO_LIMITS: [&str; 5] = ["cgroup.procs", "cgroup.threads", "cgroup.kill", "cgroup.freeze", "cgroup.type"];
+
 /// The kernel's default for the second number in cpu.max, in microseconds.
 const DEFAULT_PERIOD: u64 = 100_000;
 
@@ -156,6 +159,9 @@ fn unified(file: &str, value: &str, writes: &mut Vec<CgroupWrite>) -> Result<()>
     if file.contains('/') || !named {
         return Err(Error::invalid(field, "must be a file's name in the form CONTROLLER.PARAMETER"));
     }
+    if NO_LIMITS.contains(&file) {
+        return Err(Error::invalid(field, "is no limit: it moves, stops or ends processes"));
+    }
     // An empty value is written too: it resets some files.
     for line in value.strip_suffix('\n').unwrap_or(value).split('\n') {
         writes.push(CgroupWrite::new(file.to_owned(), line, field.clone()));
@@ -196,7 +202,7 @@ mod tests {
 
     #[test]
     fn unified_takes_file_names_only() {
-        for file in ["", "memory", ".max", "memory.", "../memory.max", "sub/memory.max"] {
+        for file in ["", "memory", ".max", "memory.", "../memory.max", "sub/memory.max", "cgroup.procs"] {
             let mut writes = Vec::new();
             assert!(unified(file, "1", &mut writes).is_err(), "{file}");
             assert!(writes.is_empty());

@@ -65,14 +65,13 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
 
     let mut making = Making::begin(store, options, &spec, config, &plan, bundle)?;
     making.starts = start;
-    let (_, membership) = Cgroup::create(&plan.cgroup).during(Phase::Cgroup)?;
+    let (cgroup, membership) = Cgroup::create(&plan.cgroup).during(Phase::Cgroup)?;
+    making.state.cgroup = cgroup;
     making.cgroup = Whose::Ours;
     let gate = if start { None } else { Some(Gate::make(making.entry.as_fd()).during(Phase::State)?) };
     let init = Init { plan: &plan, namespaces: &namespaces, proc: &proc, gate, hook_state: &making.hook_state };
-    let launching = launch(sealed, birth(&plan, &membership), |channel, alone| {
-        making.entry.leave_lock();
-        init.run(channel, &alone)
-    });
+    let leave_lock = || making.entry.leave_lock();
+    let launching = launch(sealed, birth(&plan, &membership), leave_lock, |channel, alone| init.run(channel, &alone));
     drop(init);
     launching
         .and_then(|launching| making.complete(launching, membership, &plan, &sockets, &proc, options))

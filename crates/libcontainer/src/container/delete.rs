@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal};
 use super::Store;
 use super::report::Status;
 use super::state::{Init, State};
-use super::store::missing;
+use super::store::{Entry, missing};
 use super::teardown::{self, Whose};
 use crate::error::{During, Error, Kind, Phase, Result};
 use crate::process::wait;
@@ -43,7 +43,10 @@ fn delete_one(store: &Store, id: &str, force: bool, only: Option<Init>) -> Resul
     let state = match entry.load() {
         // A create that was killed before it made anything, or a state that nobody can read any more.
         Ok(None) => None,
-        Err(_) if force => None,
+        Err(_) if force => {
+            end_remains(&entry)?;
+            None
+        }
         other => other?,
     };
     let Some(state) = state else {
@@ -77,18 +80,29 @@ fn kill_at_once(store: &Store, id: &str) {
 
 /// Kills init, and with it all of its PID namespace, and waits until it is gone.
 fn end_init(state: &State) -> Result<()> {
-    let Some(init) = state.open_init()? else { return Ok(()) };
+    let thaw = || if state.cgroup.is_frozen().unwrap_or(false) { state.cgroup.thaw() } else { Ok(()) };
+    state.init.map_or(Ok(()), |init| end_process(init, thaw))
+}
+
+/// Ends what a state that cannot be read still names: nothing may run that no command can reach any more.
+fn end_remains(entry: &Entry) -> Result<()> {
+    let (Some(init), cgroup) = entry.salvage() else { return Ok(()) };
+    let cgroup = cgroup.unwrap_or_default();
+    end_process(init, || cgroup.thaw())?;
+    cgroup.stop_unit().and_then(|_| cgroup.remove()).during(Phase::Delete)
+}
+
+fn end_process(init: Init, thaw: impl FnOnce() -> Result<()>) -> Result<()> {
+    let Init { pid, start_time } = init;
+    let Some(init) = wait::open_process(pid, start_time)? else { return Ok(()) };
     match rustix::process::pidfd_send_signal(&init, Signal::KILL) {
         Ok(()) | Err(Errno::SRCH) => {}
         Err(errno) => return Err(Error::system("pidfd_send_signal", "SIGKILL", errno).during(Phase::Delete)),
     }
-    if state.cgroup.is_frozen().unwrap_or(false) {
-        state.cgroup.thaw().during(Phase::Delete)?;
-    }
+    thaw().during(Phase::Delete)?;
     if wait::wait_for_end(init.as_fd(), wait::DEATH_LIMIT)? {
         return Ok(());
     }
-    let pid = state.init.map_or(0, |init| init.pid);
     Err(Error::new(Kind::System, format!("process {pid} does not die of SIGKILL"))
         .cause("it is stuck in the kernel (state D in ps)")
         .remedy("try again when what it waits for, often a network or FUSE file system, answers")

@@ -49,7 +49,7 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
     let joiner = Joiner { plan: &plan, namespaces: &state.namespaces, container: &container, proc: &proc };
     let birth = Birth { membership: &membership, namespaces: 0, staged: joiner.needs_stage() };
     let launched = || {
-        let mut launching = launch(sealed, birth, |channel, alone| joiner.run(channel, &alone))?;
+        let mut launching = launch(sealed, birth, || {}, |channel, alone| joiner.run(channel, &alone))?;
         let filter = compile(plan.seccomp.as_ref())?;
         let console = launching.until_ready(|_| Ok(()))?;
         attributes::limit(&plan.attributes, launching.pid(), &proc)?;

@@ -7,6 +7,7 @@ use super::Store;
 use super::state::{Init, State};
 use crate::cgroups::{Cgroup, OutOfMemory};
 use crate::error::{Error, Kind, Result};
+use crate::process::launch::KILLED;
 
 /// Whether the kernel has killed processes of a container for lack of memory, and how it came to it. Only of the container
 /// whose init has `pid` and `start_time`, not of one that somebody has made under its id meanwhile.
@@ -28,13 +29,14 @@ pub(super) fn is_oom_killed(state: &State) -> bool {
 
 /// Gives a failure in a container its likely cause: that its memory limit is too small. A process that the OOM killer
 /// has killed could not tell of it, and one that got ENOMEM does not know why. Other system calls do not fail for it, and
-/// have their own cause.
+/// what has a cause of its own keeps it.
 ///
 /// To be called before the cgroup, which has the count, is removed.
 pub(super) fn blame(error: Error, cgroup: &Cgroup) -> Error {
     let may_be =
         matches!(error.kind(), Kind::System | Kind::WrongState) && matches!(error.errno(), None | Some(Errno::NOMEM));
-    if let Some(oom) = may_be.then(|| cgroup.out_of_memory().ok().flatten()).flatten() {
+    let unexplained = error.likely_cause().is_none_or(|cause| cause == KILLED);
+    if let Some(oom) = (may_be && unexplained).then(|| cgroup.out_of_memory().ok().flatten()).flatten() {
         return error.cause(oom.to_string()).remedy(oom.remedy());
     }
     match cgroup.memory_limit().filter(|_| error.errno() == Some(Errno::NOMEM)) {

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::state::State;
+use super::state::{Init, State};
+use crate::cgroups::Cgroup;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 use crate::host::read_all;
 
@@ -214,6 +215,18 @@ impl Entry {
                 .remedy("`creel delete --force` removes what is left of the container")
                 .during(Phase::State)
         })
+    }
+
+    /// Init and its cgroup, as far as a state that cannot be read still tells of them.
+    pub(crate) fn salvage(&self) -> (Option<Init>, Option<Cgroup>) {
+        let read = || {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(&self.directory, STATE, flags, Mode::empty()).ok()?;
+            serde_json::from_slice::<serde_json::Value>(&read_all(&file).ok()?).ok()
+        };
+        let Some(state) = read() else { return (None, None) };
+        let member = |name| state.get(name).cloned().unwrap_or_default();
+        (serde_json::from_value(member("init")).ok(), serde_json::from_value(member("cgroup")).ok())
     }
 
     /// Saves the state: durable when this returns, and never half there.

@@ -1,9 +1,10 @@
 //! Where a bus, or a manager itself, listens.
 
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use rustix::net::SocketAddrUnix;
 
 /// A socket of this machine.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,10 +28,10 @@ impl Socket {
         })
     }
 
-    pub(super) fn address(&self) -> std::io::Result<SocketAddr> {
+    pub(super) fn address(&self) -> Result<SocketAddrUnix, Errno> {
         match self {
-            Socket::Path(path) => SocketAddr::from_pathname(path),
-            Socket::Abstract(name) => SocketAddr::from_abstract_name(name),
+            Socket::Path(path) => SocketAddrUnix::new(path),
+            Socket::Abstract(name) => SocketAddrUnix::new_abstract_name(name),
         }
     }
 }

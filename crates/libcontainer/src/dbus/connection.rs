@@ -1,13 +1,12 @@
 //! One connection: a socket, its authentication, calls and their replies, every wait bounded.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
 use super::address::Socket;
 use super::message::{Call, Message};
@@ -20,6 +19,9 @@ const GREETING: &[u8] = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
 /// The answers to it: `DATA` and `OK <guid>`.
 const ANSWERS: usize = 2;
 const LONGEST_ANSWERS: usize = 4096;
+
+/// How long to wait before a listener whose queue is full is tried again.
+const QUEUED: Duration = Duration::from_millis(5);
 
 /// A connection to a bus or directly to a peer.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn open(socket: &Socket, deadline: Instant) -> Result<Connection, Fault> {
-        let stream = UnixStream::connect_addr(&socket.address()?)?.into();
+        let stream = connect(socket, deadline)?;
         let mut connection = Connection { stream, deadline, serial: 0, input: Vec::new(), signals: Vec::new() };
         connection.write(GREETING)?;
         let end = connection.wait_for(|input| {
@@ -135,6 +137,21 @@ impl Connection {
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
+        }
+    }
+}
+
+/// A listener whose queue is full has a blocking connect(2) wait for ever.
+fn connect(socket: &Socket, deadline: Instant) -> Result<OwnedFd, Fault> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    loop {
+        match rustix::net::connect(&stream, &socket.address()?) {
+            Ok(()) => return Ok(stream),
+            Err(Errno::AGAIN) if Instant::now() < deadline => std::thread::sleep(QUEUED),
+            Err(Errno::AGAIN) => return Err(Fault::TimedOut),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
 }

@@ -52,7 +52,15 @@ impl Manager {
     /// # Errors
     /// [`Kind::Unsupported`](crate::error::Kind::Unsupported) if no manager can be reached.
     pub fn connect(kind: ManagerKind) -> Result<Manager> {
-        let deadline = Instant::now() + PATIENCE;
+        Manager::connect_for(kind, PATIENCE)
+    }
+
+    /// [`Manager::connect`], for questions whose answer is not worth so long a wait.
+    ///
+    /// # Errors
+    /// As for [`Manager::connect`].
+    pub fn connect_for(kind: ManagerKind, patience: Duration) -> Result<Manager> {
+        let deadline = Instant::now() + patience;
         let mut failures = Vec::new();
         for (socket, on_bus) in candidates(kind) {
             match Manager::open(&socket, on_bus, deadline) {

@@ -16,6 +16,9 @@ use crate::seccomp::{self, Filter, SeccompPlan};
 use crate::sys::clone::{CloneArgs, Cloned, SingleThreaded, clone3, exit_now};
 use crate::sys::signal;
 
+/// The cause of a death that may have causes of its own, such as lack of memory.
+pub(crate) const KILLED: &str = "it was killed by signal 9";
+
 /// A child on its way to the payload. Dropped before [`Launching::finish`], it is killed and collected.
 #[derive(Debug)]
 pub(crate) struct Launching {
@@ -38,10 +41,12 @@ pub(crate) struct Birth<'a> {
 
 /// Clones a process that runs `child` and exits; what `child` returns an error for is sent to the parent.
 ///
-/// `child` gets the channel to give it up (drop it) when it can no longer be used.
+/// `at_once` is the child's first act, before it can be stopped in a frozen cgroup. `child` gets the channel to give it up
+/// (drop it) when it can no longer be used.
 pub(crate) fn launch(
     _: Sealed,
     birth: Birth<'_>,
+    at_once: impl FnOnce(),
     child: impl FnOnce(Channel, SingleThreaded) -> Result<()>,
 ) -> Result<Launching> {
     let proof = SingleThreaded::prove()
@@ -53,6 +58,7 @@ pub(crate) fn launch(
     let (cloned, in_v2) = clone_into(&proof, birth).sys("clone3", "the container's process").during(Phase::Launch)?;
     match cloned {
         Cloned::Child(alone) => {
+            at_once();
             drop(ours);
             die_with_parent();
             if theirs.is_closed() {
@@ -205,6 +211,7 @@ impl Launching {
         let Some(pidfd) = self.pidfd.take() else { return error };
         let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
         match wait::reap(pidfd.as_fd()) {
+            Ok(Ended::Killed(libc::SIGKILL)) => error.cause(KILLED),
             Ok(Ended::Killed(signal)) => error.cause(format!("it was killed by signal {signal}")),
             Ok(Ended::Exited(status)) => error.cause(format!("it exited with status {status}")),
             Err(_) => error,

@@ -324,6 +324,23 @@ def state_and_list_tell_of_lack_of_memory(t):
 
 
 @case()
+def lack_of_memory_in_an_earlier_users_group_is_not_the_containers(t):
+    group = f"/sys/fs/cgroup{'/memory' if V1 else ''}/{t.id}-used"
+    os.mkdir(group)
+    files = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes") if V1 else ("memory.max", "memory.swap.max")
+    for file, limit in zip(files, (4 * MIB, 4 * MIB if V1 else 0)):
+        if os.path.exists(f"{group}/{file}"):
+            with open(f"{group}/{file}", "w") as limits:
+                limits.write(str(limit))
+    greedy = f"echo $$ > {group}/cgroup.procs; exec dd if=/dev/zero of=/dev/null bs=64M count=1"
+    t.true(subprocess.run(["sh", "-c", greedy], capture_output=True).returncode != 0, "it is not killed")
+    t.linux["cgroupsPath"] = f"/{t.id}-used"
+    memory(t, 64 * MIB)
+    t.sleeper()
+    t.lacks(t.rt("state", t.id).out, "oomKilled")
+
+
+@case()
 def an_ordinary_end_is_not_lack_of_memory(t):
     memory(t, 8 * MIB)
     t.equal(t.run("sh", "-c", "exit 137", code=137).err, "")

@@ -72,6 +72,23 @@ def pause_and_resume_beside_exec_and_kill(t):
     t.exec(t.id, "true")
 
 
+@case(runc="freezes and thaws for kill --all", crun="freezes and thaws for kill --all")
+def kill_all_leaves_a_paused_container_paused(t):
+    t.sleeper(command=["sh", "-c", "trap : USR1; while :; do sleep 0.02; done"])
+
+    def pause(_):
+        if command(t, "pause", t.id).returncode != 0 or t.state()["status"] != "paused":
+            os._exit(4)
+        if command(t, "resume", t.id).returncode != 0 or t.state()["status"] != "running":
+            os._exit(5)
+
+    def signal(_):
+        command(t, "kill", "--all", t.id, "USR1")
+
+    codes = at_once(t, 2 + PATIENCE, pause, signal, signal)
+    t.equal(codes, [0, 0, 0], "loops: 4 is a pause and 5 a resume that was lost")
+
+
 @case()
 def pausing_what_forks_without_end(t):
     t.linux["resources"]["pids"] = {"limit": 60}
@@ -203,6 +220,22 @@ def a_frozen_group_is_refused(t):
     finally:
         open(f"{directory}/{file}", "w").write(off)
         os.rmdir(directory)
+    t.none_left()
+
+
+@case(runc="dangerous: its init is stopped, and it waits for ever", crun="dangerous: its init is stopped, and it waits for ever")
+def below_a_frozen_group_it_is_refused(t):
+    directory = f"{HERE}/{'freezer/' if V1 else ''}{t.id}-cold"
+    os.mkdir(directory)
+    file, on, off = ("freezer.state", "FROZEN", "THAWED") if V1 else ("cgroup.freeze", "1", "0")
+    open(f"{directory}/{file}", "w").write(on)
+    try:
+        t.linux["cgroupsPath"] = f"/{t.id}-cold/inner"
+        t.save()
+        t.contains(t.rt("run", t.id, code=1).said, "frozen")
+    finally:
+        open(f"{directory}/{file}", "w").write(off)
+        remove_parents(f"{t.id}-cold")
     t.none_left()
 
 

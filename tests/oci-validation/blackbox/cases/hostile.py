@@ -197,6 +197,9 @@ def a_run_deletes_its_own_container_only(t):
     t.save()
     running = t.start_rt("run", t.id)
     t.until(lambda: t.rt("list", "-q").out.split() == [t.id] and t.state()["status"] == "running", "running")
+    # "running" is told before `run` has let go of the container.
+    locked = lambda: subprocess.run(["flock", "--nonblock", f"{t.root}/{t.id}", "true"]).returncode != 0
+    t.until(lambda: not locked(), "run's lock is gone")
     running.send_signal(signal.SIGSTOP)
     t.rt("delete", "--force", t.id)
     t.create("sleep", "1000")

@@ -233,6 +233,19 @@ def delete_of_a_running_container_is_refused(t):
     t.equal(t.state()["status"], "running")
 
 
+@case(runc="leaves the process", crun="leaves the process")
+def delete_force_ends_what_a_damaged_state_still_names(t):
+    pid = t.sleeper()
+    state = f"{t.root}/{t.id}/state.json"
+    text = open(state).read()
+    with open(state, "w") as file:
+        file.write(text.replace('"owner":', '"owner":"nobody","was":', 1))
+    t.contains(t.rt("state", t.id, code=1).said, "state.json")
+    t.rt("delete", "--force", t.id)
+    t.true(not os.path.exists(f"/proc/{pid}"), "the process lives on")
+    t.none_left()
+
+
 @case()
 def delete_of_a_created_container_kills_it(t):
     t.create("sleep", "1000")

@@ -2,6 +2,7 @@
 systemd must know the processes; elsewhere, and where systemd does not run, every case is skipped."""
 
 import glob
+import json
 import os
 import signal
 import subprocess
@@ -389,3 +390,44 @@ def memory_that_runs_out_leaves_nothing(t):
         raise Failure(f"{unit} is {show(unit, 'ActiveState')}")
     systemctl("reset-failed")
     gone(t, unit)
+
+
+@case(runc="stops the unit by its name", crun="stops the unit by its name")
+def a_unit_of_another_slice_is_left_alone(t):
+    """Names are unique in a manager, not in a slice: the first container's unit has gone when the second one starts."""
+    unit = with_systemd(t, f"creela.slice:creel-test:{t.id}")
+    t.process["args"] = ["/bin/true"]
+    t.save()
+    t.rt("create", t.id)
+    t.rt("start", t.id)
+    t.wait("stopped")
+    t.until(lambda: show(unit, "LoadState") == "not-found", "the first unit has gone")
+    second = f"{t.id}-second"
+    t.linux["cgroupsPath"] = f"creelb.slice:creel-test:{t.id}"
+    t.process["args"] = ["/bin/sleep", "1000"]
+    t.save()
+    t.rt("run", "--detach", second)
+    t.rt("delete", "--force", t.id)
+    t.equal(t.state(second)["status"], "running")
+    t.equal(show(unit, "ActiveState"), "active")
+    t.rt("delete", "--force", second)
+    for hierarchy in glob.glob("/sys/fs/cgroup/*/") + ["/sys/fs/cgroup/"]:
+        t.before.groups |= {f"{hierarchy}{slice}.slice" for slice in ("creela", "creelb")}
+    subprocess.run(["systemctl", "stop", "creela.slice", "creelb.slice"], capture_output=True)
+    gone(t, unit)
+
+
+@case(runc="ignores devices", crun="has no such update")
+def a_device_that_was_taken_away_stays_away(t):
+    """What a unit's list of devices is set to is added to what is there, unless it is emptied before."""
+    kmsg = {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "rwm"}
+    none = {"allow": False, "access": "rwm"}
+    unit = with_systemd(t, f":creel-test:{t.id}", devices=[none, kmsg])
+    t.sleeper()
+    opens = lambda: t.exec(t.id, "sh", "-c", "mknod /kmsg c 1 11 2>/dev/null; exec 3</kmsg", code=None).code == 0
+    t.true(opens(), "it is allowed at first")
+    t.rt("update", "-r", "-", t.id, text=json.dumps({"devices": [none]}))
+    t.true(not opens(), "it is allowed after the update")
+    t.lacks(show(unit, "DeviceAllow"), "/dev/char/1:11")
+    systemctl("daemon-reload")
+    t.true(not opens(), "it is allowed after a reload")

@@ -54,7 +54,7 @@ impl Cgroup {
         let v1 = self.legacy_dir_of(MEMORY).is_some();
         let read = || {
             let directory = dir::open(path)?;
-            match kills(directory.as_fd(), v1)? {
+            match kills(directory.as_fd(), v1)?.saturating_sub(self.killed_before) {
                 0 => Ok(None),
                 kills => OutOfMemory::read(directory.as_fd(), v1, kills).map(Some),
             }

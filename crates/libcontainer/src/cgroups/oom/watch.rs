@@ -1,6 +1,7 @@
 //! Hearing at once when a container runs out of memory.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
@@ -13,9 +14,13 @@ use crate::cgroups::{Cgroup, dir};
 /// How long the kernel's own notice of a cgroup's removal is waited for, to tell it from one of lack of memory.
 const REMOVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
 
+/// v1: how long after it was told of lack of memory a process may be killed for it.
+const LATEST_KILL: Duration = Duration::from_secs(1);
+
 /// A descriptor that becomes ready when the container runs out of memory, for a poll or epoll loop of the caller's.
 ///
-/// From the moment that it is made nothing is lost: what happens before the first [`OomWatch::read`] is seen by it.
+/// From the moment that it is made nothing is lost while the cgroup is there: what happens before the first
+/// [`OomWatch::read`] is seen by it. On v2 the count goes with the cgroup.
 ///
 /// - v1: an eventfd, registered with `memory.oom_control` through `cgroup.event_control` (kernel doc
 ///   cgroup-v1/memory.rst "OOM Control"). It counts, so what happens in quick succession, or while nobody looks, is kept.
@@ -33,8 +38,9 @@ pub struct OomWatch {
     v1: bool,
     /// The OOM killer's count at the last look.
     kills: u64,
-    /// v1: how often lack of memory was told of that has not shown in the count yet.
+    /// v1: how often lack of memory was told of that has not shown in the count yet, and when it was told last.
     announced: u64,
+    told_at: Instant,
 }
 
 /// What has happened since the last look.
@@ -75,7 +81,7 @@ impl OomWatch {
             dir::open_to_read(directory.as_fd(), V2_COUNTS)?
         };
         // After it was armed, so that nothing falls in between.
-        let mut watch = OomWatch { directory, descriptor, v1, kills: 0, announced: 0 };
+        let mut watch = OomWatch { directory, descriptor, v1, kills: 0, announced: 0, told_at: Instant::now() };
         watch.kills = watch.count()?;
         Ok(watch)
     }
@@ -123,6 +129,12 @@ impl OomWatch {
         };
         // Lack of memory is told before the process is killed and counted: the two must not be taken for two events.
         let killed = count.saturating_sub(self.kills);
+        // It is told of more often than processes are killed.
+        if told > 0 {
+            self.told_at = Instant::now();
+        } else if self.told_at.elapsed() > LATEST_KILL {
+            self.announced = 0;
+        }
         let expected = self.announced + told;
         self.kills = count;
         self.announced = expected.saturating_sub(killed);

@@ -8,15 +8,19 @@ use crate::dbus::Value;
 /// # Errors
 /// Says what is wrong, and where.
 pub(super) fn parse(text: &str) -> Result<Value, String> {
-    let mut parser = Parser { text, at: 0 };
+    let mut parser = Parser { text, at: 0, depth: 0 };
     let value = parser.value(None)?;
     parser.space();
     if parser.rest().is_empty() { Ok(value) } else { Err(parser.expected("the end")) }
 }
 
+/// More than any property has; D-Bus has 64.
+const DEEPEST: usize = 32;
+
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    depth: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -49,6 +53,16 @@ impl<'a> Parser<'a> {
 
     /// A value of the type that is `wanted`, if one is.
     fn value(&mut self, wanted: Option<&str>) -> Result<Value, String> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(format!("values may be nested in {DEEPEST} others at most"));
+        }
+        let value = self.value_here(wanted);
+        self.depth -= 1;
+        value
+    }
+
+    fn value_here(&mut self, wanted: Option<&str>) -> Result<Value, String> {
         self.space();
         match self.rest().chars().next() {
             Some('@') => {
@@ -287,6 +301,7 @@ mod tests {
 
     #[test]
     fn what_is_no_value_is_told_where() {
+        assert!(parse(&"[".repeat(100_000)).expect_err("deep").contains("nested in 32 others"));
         for (text, why) in [
             ("", "a value was expected"),
             ("5 6", "the end was expected at \"6\""),

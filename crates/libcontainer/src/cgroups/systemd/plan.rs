@@ -97,6 +97,6 @@ fn plan_properties(
     let (mut devices, warning) = devices::properties(&DeviceAccess::parse(&resources.devices)?, v2, systemd);
     properties.append(&mut devices);
     properties.append(&mut unit_properties(resources, cgroups, systemd)?);
-    let unit = Unit { name: name.unit, manager: systemd.manager };
+    let unit = Unit { name: name.unit, slice: name.slice, manager: systemd.manager };
     Ok(UnitPlan { unit, properties, warnings: warning.into_iter().collect() })
 }

@@ -29,11 +29,17 @@ const EMPTY_FIRST_WAIT: Duration = Duration::from_micros(64);
 const WRONG_PROPERTY: [&str; 3] =
     ["org.freedesktop.DBus.Error.PropertyReadOnly", "org.freedesktop.DBus.Error.InvalidArgs", "System.Error.ENXIO"];
 
+/// How long systemd may take to answer a question that reports can do without.
+const ASIDE: Duration = Duration::from_secs(1);
+
 /// A container's unit, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
     /// Such as `creel-c1.scope`.
     pub name: String,
+    /// The slice that it is in. Names are one's own in a manager, not in a slice: a unit of this name in another slice is
+    /// somebody else's.
+    pub slice: String,
     /// Who keeps it.
     pub manager: ManagerKind,
 }
@@ -50,7 +56,7 @@ impl Started {
     pub(crate) fn start(plan: &UnitPlan) -> Result<Started> {
         let mut manager = Manager::connect(plan.unit.manager)?;
         // A slice has no processes of its own when it starts, and does not end without any.
-        let scope = plan.unit.name.ends_with(".scope");
+        let scope = plan.unit.is_scope();
         let placeholder = scope.then(Placeholder::start).transpose()?;
         let pids = placeholder.iter().map(|process| Property::new("PIDs", Value::array("u", [process.pid()])));
         let properties = plan.properties.iter().cloned().chain(pids);
@@ -129,9 +135,28 @@ fn explain(fault: Fault, name: &str) -> Error {
 }
 
 impl Unit {
+    /// Whether systemd has this unit, and not another one of its name. That of a slice says where it is.
+    fn is_ours(&self, manager: &mut Manager) -> Result<bool> {
+        if !self.is_scope() {
+            return Ok(true);
+        }
+        match manager.unit_text(&self.name, "Scope", "Slice") {
+            Ok(slice) => Ok(slice == self.slice),
+            Err(fault) if fault.is("NoSuchUnit") => Ok(false),
+            Err(fault) => Err(fault.into_error("Get", &format!("{}: Slice", self.name))),
+        }
+    }
+
+    fn is_scope(&self) -> bool {
+        self.name.ends_with(".scope")
+    }
+
     /// Stops the unit, which ends its processes, and has systemd forget it. One that is gone already is no error.
     fn stop(&self) -> Result<()> {
         let mut manager = Manager::connect(self.manager)?;
+        if !self.is_ours(&mut manager)? {
+            return Ok(());
+        }
         let name = || Value::from(self.name.as_str());
         match manager.run_job("StopUnit", &[name(), REPLACE.into()]) {
             Ok(_) => {}
@@ -156,13 +181,9 @@ impl Cgroup {
     pub fn stop_unit(&self) -> Result<Option<String>> {
         let Some(unit) = self.unit() else { return Ok(None) };
         let mut wait = EMPTY_FIRST_WAIT;
-        for attempt in 0..EMPTY_ATTEMPTS {
+        for _ in 0..EMPTY_ATTEMPTS {
             if self.pids()?.is_empty() {
                 return Ok(unit.stop().err().map(|error| error.during(Phase::Cgroup).to_string()));
-            }
-            if attempt == 0 {
-                // What was killed while it was frozen can only now end.
-                let _ = self.thaw();
             }
             std::thread::sleep(wait);
             wait *= 2;
@@ -196,10 +217,14 @@ impl Cgroup {
     /// [`Kind::Unsupported`] if systemd cannot be reached.
     pub fn unit_result(&self) -> Result<Option<String>> {
         let Some(unit) = self.unit() else { return Ok(None) };
-        if !unit.name.ends_with(".scope") {
+        if !unit.is_scope() {
             return Ok(None);
         }
-        match Manager::connect(unit.manager).during(Phase::Cgroup)?.unit_text(&unit.name, "Scope", "Result") {
+        let mut manager = Manager::connect_for(unit.manager, ASIDE).during(Phase::Cgroup)?;
+        if !unit.is_ours(&mut manager).during(Phase::Cgroup)? {
+            return Ok(None);
+        }
+        match manager.unit_text(&unit.name, "Scope", "Result") {
             Ok(result) => Ok(Some(result)),
             Err(fault) if fault.is("NoSuchUnit") => Ok(None),
             Err(fault) => Err(fault.into_error("Get", &format!("{}: Result", unit.name)).during(Phase::Cgroup)),
@@ -209,7 +234,15 @@ impl Cgroup {
 
 fn set_properties(unit: &Unit, properties: &[Property]) -> Result<()> {
     let mut manager = Manager::connect(unit.manager)?;
-    let list = Value::Array("(sv)".to_owned(), properties.iter().map(Property::to_value).collect());
+    // What a list is set to is added to what is there, unless it was emptied before.
+    let emptied = |one: &Property| match &one.value {
+        Value::Array(kind, values) if one.name == "DeviceAllow" && !values.is_empty() => {
+            Some(Property::new("DeviceAllow", Value::Array(kind.clone(), Vec::new())))
+        }
+        _ => None,
+    };
+    let properties = properties.iter().flat_map(|one| emptied(one).into_iter().chain([one.clone()]));
+    let list = Value::Array("(sv)".to_owned(), properties.map(|one| one.to_value()).collect());
     let runtime = Value::Bool(true);
     let set = manager.call("SetUnitProperties", &[unit.name.as_str().into(), runtime, list]);
     set.map_err(|fault| fault.into_error("SetUnitProperties", &unit.name))

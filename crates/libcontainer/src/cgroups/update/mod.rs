@@ -247,8 +247,8 @@ impl Updated<'_> {
         // Last, since it cannot be refused for its value.
         for (hierarchy, done) in self.plan.hierarchies.iter().zip(&mut self.done) {
             if let Some(program) = &hierarchy.device_program {
-                devices::attach(done.fd.as_fd(), program, false).within(|| done.path.display().to_string())?;
                 done.program = true;
+                devices::attach(done.fd.as_fd(), program, false).within(|| done.path.display().to_string())?;
             }
         }
         self.plan.device_lines.as_ref().map_or(Ok(()), |lines| self.write_lines(lines))
