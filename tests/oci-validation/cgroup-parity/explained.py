@@ -151,12 +151,4 @@ EXPLAINED = [
         "crun",
         "The devices that crun 1.8.1 opens to every container: 5:1 (console) is among them, 10:200 (net/tun) is not.",
     ),
-    (
-        V2,
-        "devices: everything but kmsg",
-        DEVICES,
-        "runc",
-        "That every container may make nodes (which opens none) comes after the config's rules; in creel it is therefore "
-        "above them, in runc a rule about one device stands against it.",
-    ),
 ]
