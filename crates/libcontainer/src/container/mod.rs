@@ -71,6 +71,8 @@ pub struct CreateOptions {
     pub systemd_cgroup: bool,
     /// The caller relays the terminal itself: give it the master in [`Launched::console`].
     pub attach_console: bool,
+    /// With that: the caller passes the bytes on as they are, to whoever shows them (it leaves ONLCR set).
+    pub raw_console: bool,
 }
 
 /// What `exec` needs.
@@ -92,6 +94,8 @@ pub struct ExecOptions {
     pub cgroups: Vec<(String, String)>,
     /// The caller relays the terminal itself: give it the master in [`Launched::console`].
     pub attach_console: bool,
+    /// With that: the caller passes the bytes on as they are, to whoever shows them (it leaves ONLCR set).
+    pub raw_console: bool,
 }
 
 /// A process that was launched: a child of the caller, whose exit the caller collects.
