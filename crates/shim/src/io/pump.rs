@@ -135,15 +135,15 @@ mod tests {
         assert!(written > 128 * 1024);
         drop(writer);
         let mut buffer = [0u8; 4096];
+        let mut pump = Some(pump);
         loop {
             match rustix::io::read(&reader, &mut buffer[..]) {
                 Ok(0) => break,
                 Ok(count) => read += count,
                 Err(Errno::AGAIN) => {
-                    pump.run();
-                    if pump.state() == State::Done {
-                        break;
-                    }
+                    pump.iter_mut().for_each(Pump::run);
+                    // What is done is dropped, and the reader sees the end.
+                    pump.take_if(|pump| pump.state() == State::Done);
                 }
                 Err(errno) => panic!("{errno}"),
             }
