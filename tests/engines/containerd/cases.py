@@ -99,14 +99,15 @@ def a_terminal(e):
     status, shown = e.in_terminal("run", "--rm", "-t", "--runtime", e.runtime, "docker.io/library/busybox:test", "c",
                                   "sh", "-c", "sleep 0.5; tty; stty size; exit 9", size=(33, 101))  # fmt: skip
     equal(status, 9, f"status (shown: {shown!r})")
-    check("/dev/pts/0\r\n" in shown and "33 101\r\n" in shown, f"{shown!r}")
+    # ctr leaves its own terminal's output modes alone, so that a second "\r" comes from there.
+    check(re.search("/dev/pts/0\r+\n33 101\r+\n", shown), f"{shown!r}")
 
 
 @case
 def a_terminal_of_an_exec(e):
     with e.running("c"):
         status, shown = e.in_terminal("task", "exec", "-t", "--exec-id", "e", "c", "sh", "-c", "read a; echo got-$a", typed=b"line\r")
-        check(status == 0 and "got-line\r\n" in shown, f"{status} {shown!r}")
+        check(status == 0 and re.search("got-line\r+\n", shown), f"{status} {shown!r}")
 
 
 @case
@@ -285,7 +286,7 @@ def an_end_while_containerd_is_away_is_told_when_it_is_back(e):
         check("6" in output.err, repr(output))
 
 
-@case(runc="its copy of the output ends with its reader", creel=None)
+@case
 def a_client_that_goes_away_does_not_kill_the_container(e):
     client = e.popen("run", "--rm", "--runtime", e.runtime, "docker.io/library/busybox:test", "c",
                      "sh", "-c", "while :; do echo line; sleep 0.05; done", stdout=open(os.devnull, "w"))  # fmt: skip
@@ -299,7 +300,7 @@ def a_client_that_goes_away_does_not_kill_the_container(e):
         e.remove("c")
 
 
-@case
+@case(runc="it leaves its socket")
 def a_shim_that_is_killed_leaves_nothing(e):
     with e.events() as lines:
         e.detach("c", "sleep", "1000")
@@ -311,7 +312,7 @@ def a_shim_that_is_killed_leaves_nothing(e):
     e.try_ctr("container", "rm", "c")
 
 
-@case(runc="it is about our own list of workers")
+@case
 def calls_are_served_while_another_waits(e):
     with e.running("c"), e.running("d"):
         e.ctr("task", "exec", "-d", "--exec-id", "long", "c", "sleep", "1000")
