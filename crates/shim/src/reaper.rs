@@ -55,10 +55,15 @@ impl Shim {
 
     /// A worker has reported a process: it may have ended already.
     pub(crate) fn meet(&mut self, name: &Name, pid: i32) {
-        if let Some(index) = self.strangers.iter().position(|stranger| stranger.pid == pid) {
-            let exit = self.strangers.swap_remove(index).exit;
+        if let Some(exit) = self.take_stranger(pid) {
             self.ended(name, exit);
         }
+    }
+
+    /// How a child ended that nobody knew at the time.
+    pub(crate) fn take_stranger(&mut self, pid: i32) -> Option<Exit> {
+        let index = self.strangers.iter().position(|stranger| stranger.pid == pid)?;
+        Some(self.strangers.swap_remove(index).exit)
     }
 
     /// A process has ended. The end of an exec is told at once, that of init after those of all execs.

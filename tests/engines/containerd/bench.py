@@ -128,7 +128,7 @@ def inside(options):
             peers.append(Peer("Go shim, crun", RUNC, ("--runc-binary", shutil.which("crun"))))
         for number, peer in enumerate(peers):
             peer.id = number
-        version = engine.ctr("version").split("Server:")[1].split()[1]
+        version = ".".join(map(str, engine.version))
         for peer in peers:
             peer.figures["one"] = pods(engine, peer, options.pods, 1)
             peer.figures["three"] = pods(engine, peer, 10, 3)

@@ -91,7 +91,7 @@ def exec_status_and_streams(e):
 def an_exec_that_does_not_exist_is_not_found(e):
     with e.running("c"):
         output = e.try_ctr("task", "kill", "--exec-id", "none", "c")
-        check(output.status != 0 and "not found" in output.err, repr(output))
+        check(output.status != 0 and re.search("not found|does not exist", output.err), repr(output))
 
 
 @case
@@ -281,6 +281,9 @@ def an_end_while_containerd_is_away_is_told_when_it_is_back(e):
             time.sleep(1.5)
         finally:
             e.start()
+        if e.version >= (1, 7):
+            # It takes a task without processes for one that was never created, and cleans up.
+            return eventually(lambda: e.status("c") is None, "the end")
         eventually(lambda: e.status("c") == "STOPPED", "the end")
         output = e.try_ctr("task", "rm", "c")
         check("6" in output.err, repr(output))
@@ -327,8 +330,9 @@ def a_reader_that_stops_does_not_stop_the_other_stream(e):
                      "(while :; do echo full; done) & while :; do echo alive >&2; sleep 0.05; done",
                      stdout=-1, stderr=-1)  # fmt: skip
     try:
+        lines = (line for line in client.stderr if "DEPRECATION" not in line)
         for _ in range(20):
-            check("alive" in client.stderr.readline(), "stderr goes on")
+            check("alive" in next(lines, ""), "stderr goes on")
     finally:
         e.remove("c")
         client.kill()

@@ -4,6 +4,7 @@ import contextlib
 import glob
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -54,11 +55,16 @@ def eventually(condition, what, limit=LIMIT):
     return found
 
 
+def without_warnings(lines):
+    """containerd 2 warns of cgroup v1 at each call."""
+    return "".join(line for line in lines.splitlines(keepends=True) if "DEPRECATION" not in line)
+
+
 class Output:
     """What a command gave."""
 
     def __init__(self, status, out, err):
-        self.status, self.out, self.err = status, out, err
+        self.status, self.out, self.err = status, out, without_warnings(err)
 
     def __repr__(self):
         return f"status {self.status}, stdout {self.out!r}, stderr {self.err!r}"
@@ -76,6 +82,8 @@ class Engine:
         self.start()
         image.write(f"{self.work}/busybox.tar")
         self.ctr("image", "import", f"{self.work}/busybox.tar")
+        server = self.ctr("version").split("Server:")[1].split()[1]
+        self.version = tuple(int(number) for number in re.findall(r"\d+", server)[:3])
 
     # The daemon.
 
@@ -202,7 +210,7 @@ class Engine:
                 except OSError:
                     break
                 shown += read
-            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode(errors="replace")
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), without_warnings(shown.decode(errors="replace"))
         except Failure:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

@@ -28,7 +28,7 @@ def inside(options):
     passed = failed = skipped = 0
     kind = "runc" if "runc" in options.runtime else "creel"
     try:
-        print(engine.ctr("version").split("Server:")[1].split()[1], options.runtime, flush=True)
+        print("containerd", ".".join(map(str, engine.version)), options.runtime, flush=True)
         for function, exceptions in cases.CASES:
             name = function.__name__
             if not re.search(options.case, name):

@@ -82,9 +82,8 @@ impl Pump {
                 Ok(written) => drop(self.chunk.drain(..written)),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Err(State::Writing),
-                // Nobody will ever read it. What comes is read and dropped, so that the process goes on.
-                Err(Errno::PIPE | Errno::IO) => self.chunk.clear(),
-                Err(_) => return Err(State::Done),
+                // Nobody reads it any more, or the disk is full: it is dropped, so that the process goes on.
+                Err(_) => self.chunk.clear(),
             }
         }
         let mut chunk = [0u8; CHUNK];

@@ -90,6 +90,7 @@ impl Shim {
             }
         };
         let pid = report.pid;
+        // Nobody can have removed it: until now it was not there for others.
         let Some(container) = self.containers.get_mut(id) else { return };
         container.is_creating = false;
         container.shares_pids = report.shares_pids;
@@ -208,7 +209,10 @@ impl Shim {
     /// Keeps what a process leaves open here, and relays what has to be relayed.
     pub(super) fn hold(&mut self, name: &Name, report: Report) {
         let mut held = crate::process::Held {
-            logger: report.logger.and_then(rustix::process::Pid::from_raw),
+            logger: report
+                .logger
+                .filter(|pid| self.take_stranger(*pid).is_none())
+                .and_then(rustix::process::Pid::from_raw),
             ..Default::default()
         };
         let mut pumps = Vec::new();

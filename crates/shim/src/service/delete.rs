@@ -77,8 +77,14 @@ impl Shim {
         }
         // The init of a container that was never started has been killed: its end is to be told first.
         self.reap();
-        let Some(container) = self.containers.remove(id) else { return };
+        let Some(mut container) = self.containers.remove(id) else {
+            // Another call was faster.
+            return self.answer(caller, Err(Status::not_found("container not created")));
+        };
         let exit = container.init.exit.unwrap_or(unknown_exit());
+        for waiter in std::mem::take(&mut container.init.waiters) {
+            self.answer_wait(waiter, exit);
+        }
         self.publish(&TaskDelete {
             container_id: id.to_owned(),
             pid: container.init.pid.unsigned_abs(),

@@ -52,7 +52,9 @@ impl Shim {
     }
 
     pub(super) fn started(&mut self, caller: Caller, id: &str, outcome: Outcome) {
-        let Some(container) = self.containers.get_mut(id) else { return };
+        let Some(container) = self.containers.get_mut(id) else {
+            return self.answer(caller, Err(Status::not_found("container not created")));
+        };
         match outcome {
             Ok(_) => {
                 container.init.stage = Stage::Running;
@@ -71,7 +73,9 @@ impl Shim {
 
     pub(super) fn exec_started(&mut self, caller: Caller, name: &Name, outcome: Outcome) {
         let found = self.containers.get_mut(&name.container).and_then(|one| one.process_mut(&name.exec).ok());
-        let Some(process) = found else { return };
+        let Some(process) = found else {
+            return self.answer(caller, Err(Status::not_found(format!("process {} does not exist", name.exec))));
+        };
         match outcome {
             Ok(report) => {
                 let pid = report.pid;
