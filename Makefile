@@ -10,16 +10,22 @@ PEERS ?= runc,crun
 HOST := $(shell rustc --print host-tuple 2>/dev/null)
 CREEL := $(CURDIR)/target/$(HOST)/release/creel
 SHIM := $(dir $(CREEL))containerd-shim-creel-v2
+# What boots virtual machines for test-lab; what of it is to run there (hack/test-lab.py --help): all, if it is not said.
+LAB ?= $(CURDIR)/../shared/lab/lab
+LAYOUTS ?=
+CASES ?=
+TESTS ?=
 # The runtime under test; any OCI runtime will do.
 RUNTIME ?= $(CREEL)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deps build test check bench bench-shim engines validate blackbox install clean
+.PHONY: help demo deps build test test-lab check bench bench-shim engines validate blackbox parity install clean
 
 help: ## print this menu
 	@echo "creel: make TARGET"; echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
 	@echo; echo "Variables: RUNTIME=$(RUNTIME) PEERS=$(PEERS) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)"
+	@echo "           LAB=$(LAB) LAYOUTS= CASES= TESTS= QUICK= (test-lab)"
 
 demo: ## install what is missing, build, and run a busybox container step by step
 	@hack/demo.sh
@@ -33,6 +39,9 @@ build: ## build the release binaries
 
 test: ## run every test: unit and kernel tests, the black-box suite, the runtime-tools programs
 	@hack/test.sh
+
+test-lab: ## kernel tests and black-box suite in virtual machines: cgroup v2 with systemd, hybrid, v1
+	@LAB=$(LAB) hack/test-lab.py $(if $(QUICK),--quick) --layouts '$(LAYOUTS)' --cases '$(CASES)' --tests '$(TESTS)'
 
 check: ## formatting, lints, layers, where unsafe may be
 	@hack/check.sh
@@ -51,6 +60,9 @@ validate: ## the table of the 58 runtime-tools programs, RUNTIME beside PEERS
 
 blackbox: ## the table of our own black-box suite, RUNTIME beside PEERS
 	@tests/oci-validation/blackbox/run.py $(RUNTIME),$(PEERS)
+
+parity: build ## write docs/cgroup-parity.md: what the kernel has after each limit, creel beside PEERS, on v1 and v2
+	@LAB=$(LAB) hack/parity.py $(RUNTIME),$(PEERS)
 
 install: build ## install creel and its containerd shim to DESTDIR/PREFIX/bin
 	@install -D -m 755 $(CREEL) $(DESTDIR)$(PREFIX)/bin/creel

@@ -31,7 +31,8 @@ def hierarchies():
         point = left.split()[4]
         if kind in ("cgroup", "cgroup2") and point.startswith(ROOT):
             generic = ("rw", "ro", "nsdelegate", "memory_recursiveprot", "xattr", "clone_children", "none")
-            found.append((point, kind, [o for o in options.split(",") if o not in generic]))
+            names = (o for o in options.split(",") if o not in generic and not o.startswith("release_agent="))
+            found.append((point, kind, list(names)))
     return found
 
 
@@ -80,16 +81,26 @@ def outside(command):
         mounted = hierarchies()
         for point, _, controllers in mounted:
             groups.append(make_group(point, controllers, f"creel-host-{os.getpid()}"))
-        flags = "--mount --pid --fork --kill-child --cgroup --mount-proc".split()
-        inside = [sys.executable, os.path.abspath(__file__), "--inside", json.dumps(mounted), *command]
-        child = subprocess.Popen(
-            ["unshare", *flags, *inside], preexec_fn=lambda: [write(f"{group}/cgroup.procs", "0") for group in groups]
-        )
+        flags = "--mount --pid --fork --kill-child --mount-proc".split()
+        joining = [*myself("--join"), json.dumps(groups), *myself("--inside"), json.dumps(mounted), *command]
+        child = subprocess.Popen(["unshare", *flags, *joining])
         status = child.wait()
         return status if status >= 0 else 128 - status
     finally:
         for group in groups:
             remove_group(group)
+
+
+def myself(part):
+    return [sys.executable, os.path.abspath(__file__), part]
+
+
+def join(groups, command):
+    """Process 1 goes into the groups, and only then gets a cgroup namespace, whose root they are. unshare(1)'s waiting
+    parent stays outside: on v2 a group with processes in it cannot pass controllers on."""
+    for group in groups:
+        write(f"{group}/cgroup.procs", "0")
+    os.execvp("unshare", ["unshare", "--cgroup", *command])
 
 
 def mount(*arguments):
@@ -110,6 +121,8 @@ def remount_groups(mounted):
         os.makedirs(point)
         options = ["-o", ",".join(controllers)] if kind == "cgroup" else []
         mount("-t", kind, *options, kind, point)
+        for controller in controllers if len(controllers) > 1 else []:  # cpu and cpuacct in one, as systemd has it
+            os.symlink(os.path.basename(point), f"{ROOT}/{controller}")
         if kind == "cgroup2":
             mount("--bind", "/dev/null", f"{point}/cgroup.controllers")
 
@@ -128,6 +141,8 @@ def inside(mounted, command):
 
 
 def main():
+    if len(sys.argv) > 3 and sys.argv[1] == "--join":
+        return join(json.loads(sys.argv[2]), sys.argv[3:])
     if len(sys.argv) > 3 and sys.argv[1] == "--inside":
         return inside(json.loads(sys.argv[2]), sys.argv[3:])
     if len(sys.argv) < 2:

@@ -52,7 +52,9 @@ pub enum Phase {
     Seccomp,
     Exec,
     Start,
+    Update,
     Kill,
+    Stats,
     Delete,
 }
 
@@ -75,7 +77,9 @@ impl Phase {
             Phase::Seccomp => "setting up seccomp",
             Phase::Exec => "executing the container's process",
             Phase::Start => "starting the container",
+            Phase::Update => "updating the container's limits",
             Phase::Kill => "sending a signal",
+            Phase::Stats => "reading the container's statistics",
             Phase::Delete => "deleting the container",
         }
     }

@@ -12,13 +12,15 @@
 //! | L4 processes | [`process`] |
 //! | L3 the whole plan | [`plan`] |
 //! | L2 domains | [`namespaces`], [`userns`], [`rootfs`], [`cgroups`], [`seccomp`], [`capabilities`], [`lsm`], [`attributes`], [`sysctl`], [`hooks`], [`terminal`] |
-//! | L1 basics | [`host`], [`paths`], [`error`], [`spec`] |
+//! | L1 basics | [`host`], [`paths`], [`dbus`], [`error`], [`spec`] |
 //! | L0 system calls | `sys`, the only `unsafe` |
 
 pub mod attributes;
 pub mod capabilities;
 pub mod cgroups;
 pub mod container;
+pub mod dbus;
+
 pub mod error;
 pub mod hooks;
 pub mod host;

@@ -34,8 +34,6 @@ pub struct Request {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// `cgroupsPath` is for systemd.
-    pub systemd_cgroup: bool,
     /// How many descriptors from 3 on the payload inherits.
     pub passed_fds: RawFd,
 }
@@ -96,11 +94,11 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     let namespaces = namespaces::plan(&linux.namespaces)?;
     check_names(spec, &namespaces)?;
     let userns = userns::plan(namespaces.makes(Kind::User), &linux.uid_mappings, &linux.gid_mappings)?;
-    let cgroup = cgroups::plan(linux, &request.id, request.systemd_cgroup, &facts.cgroups)?.delegated_to(cgroup_owner(
-        spec,
-        &namespaces,
-        userns.as_ref(),
-    ));
+    let cgroup = match &facts.systemd {
+        Some(systemd) => cgroups::plan_unit(linux, &spec.annotations, &request.id, &facts.cgroups, systemd)?,
+        None => cgroups::plan(linux, &request.id, &facts.cgroups)?,
+    };
+    let cgroup = cgroup.delegated_to(cgroup_owner(spec, &namespaces, userns.as_ref()));
     let rootfs = rootfs::plan(&RootfsInput {
         spec,
         bundle: &request.bundle,
@@ -120,7 +118,8 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     };
     let hooks = spec.hooks.as_ref().map(hooks::plan).transpose()?.unwrap_or_default();
     let process = plan_process(process, spec, request, &facts.process, true)?;
-    let warnings = [rootfs.warnings.clone(), process.capabilities.warnings.clone()].concat();
+    let mut warnings = [rootfs.warnings.clone(), process.capabilities.warnings.clone()].concat();
+    warnings.extend(cgroup.unit.iter().flat_map(|unit| unit.warnings.clone()));
     Ok(Plan {
         sysctl: sysctl::plan(&linux.sysctl, owned, &spec.domainname)?,
         namespaces,

@@ -2,16 +2,21 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::argv::{self, Line};
+use crate::duration;
 use crate::logging::LogOptions;
 
 #[cfg(test)]
 mod engine_tests;
+mod update;
+
+pub use update::Update;
 
 /// creel is an OCI runtime: it creates and runs containers from bundles.
 ///
@@ -64,6 +69,8 @@ pub enum Command {
     Create(Create),
     /// Delete the resources of a stopped container
     Delete(Delete),
+    /// Show what a container uses, and when it runs out of memory, until it ends
+    Events(Events),
     /// Execute a process in a container
     Exec(Box<Exec>),
     /// Show what this runtime supports, as JSON
@@ -86,18 +93,14 @@ pub enum Command {
     Start(Target),
     /// Print a container's state as JSON
     State(Target),
+    /// Change the resource limits of a container
+    Update(Box<Update>),
     /// Checkpoint a container (not supported yet)
     #[command(hide = true)]
     Checkpoint(Anything),
-    /// Show a container's events and statistics (not supported yet)
-    #[command(hide = true)]
-    Events(Anything),
     /// Restore a container from a checkpoint (not supported yet)
     #[command(hide = true)]
     Restore(Anything),
-    /// Change a container's resource limits (not supported yet)
-    #[command(hide = true)]
-    Update(Anything),
 }
 
 /// A command that takes a container and nothing else.
@@ -221,6 +224,23 @@ pub struct Exec {
     /// The command and its arguments, unless --process is given
     #[arg(value_name = "command", trailing_var_arg = true, allow_hyphen_values = true)]
     pub args: Vec<String>,
+}
+
+/// `events`.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// How often to show what was used, as Go writes it: 100ms, 5s, 1m30s
+    #[arg(long, value_name = "duration", default_value = "5s", value_parser = duration::parse)]
+    pub interval: Duration,
+    /// Show what was used so far, and end
+    #[arg(long)]
+    pub stats: bool,
+    /// json or table
+    #[arg(long, short, default_value = "json")]
+    pub format: String,
+    /// The container
+    #[arg(value_name = "container-id")]
+    pub id: String,
 }
 
 /// `kill`.

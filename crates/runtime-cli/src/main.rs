@@ -3,6 +3,7 @@
 mod argv;
 mod cli;
 mod commands;
+mod duration;
 mod foreground;
 mod logging;
 mod output;

@@ -163,7 +163,7 @@ fn usage_errors_end_with_1_and_an_unknown_command_with_3() {
 
 #[test]
 fn commands_of_later_versions_say_so() {
-    for command in ["checkpoint", "restore", "update", "events"] {
+    for command in ["checkpoint", "restore"] {
         let output = creel(&[command, "--some-flag", "c1"]);
         assert_status(&output, 1);
         assert!(stderr(&output).contains("not supported yet"), "{}", stderr(&output));

@@ -8,6 +8,7 @@ mod bootstrap;
 mod events;
 mod io;
 mod log;
+mod metrics;
 mod mounts;
 mod options;
 mod poll;

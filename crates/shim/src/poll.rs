@@ -26,6 +26,8 @@ pub enum Token {
     Source(u32),
     /// Where it goes.
     Sink(u32),
+    /// A container that may run out of memory.
+    Memory(u32),
 }
 
 impl Token {
@@ -38,6 +40,7 @@ impl Token {
             Token::Worker(number) => (4, number),
             Token::Source(number) => (5, number),
             Token::Sink(number) => (6, number),
+            Token::Memory(number) => (7, number),
         };
         u64::from(kind) << 32 | u64::from(number)
     }
@@ -52,6 +55,7 @@ impl Token {
             4 => Token::Worker(number),
             5 => Token::Source(number),
             6 => Token::Sink(number),
+            7 => Token::Memory(number),
             _ => return None,
         })
     }
@@ -125,7 +129,8 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_kernel() {
-        let many = [Token::Connection(7), Token::Worker(u32::MAX), Token::Source(0), Token::Sink(1)];
+        let streams = [Token::Source(0), Token::Sink(1)];
+        let many = [Token::Connection(7), Token::Worker(u32::MAX), Token::Memory(2)].into_iter().chain(streams);
         for token in [Token::Listener, Token::Signals, Token::Publisher].into_iter().chain(many) {
             assert_eq!(Token::from_u64(token.to_u64()), Some(token));
         }

@@ -93,6 +93,7 @@ impl Shim {
             return;
         }
         if let Some(exit) = container.init_exit.take() {
+            self.finish_memory(id);
             self.tell_end(&Name::init(id), exit);
         }
     }

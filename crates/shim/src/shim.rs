@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use libcontainer::cgroups::OomWatch;
+use libcontainer::container;
 use libcontainer::error::Result;
 use libcontainer::process::sealed_exe::Sealed;
 use libcontainer::process::signals;
@@ -12,6 +14,8 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use rustix::process::Pid;
+
+use containerd_shim_protos::events::task::TaskOOM;
 
 use crate::events::{Event, Publisher};
 use crate::io::pump::{Pump, State};
@@ -64,6 +68,8 @@ pub struct Shim {
     connections: BTreeMap<u32, Connection>,
     workers: BTreeMap<u32, (Worker, Job)>,
     pumps: BTreeMap<u32, Pump>,
+    /// By container.
+    memory: BTreeMap<String, (u32, OomWatch)>,
     hung_up_until: Option<Instant>,
     /// Told to end: with the last event taken, or at this time.
     ending: Option<Instant>,
@@ -91,6 +97,7 @@ impl Shim {
             connections: BTreeMap::new(),
             workers: BTreeMap::new(),
             pumps: BTreeMap::new(),
+            memory: BTreeMap::new(),
             hung_up_until: None,
             ending: None,
             numbers: 0,
@@ -123,6 +130,7 @@ impl Shim {
             Token::Connection(number) => self.serve_connection(number, flags),
             Token::Worker(number) => self.serve_worker(number),
             Token::Source(number) | Token::Sink(number) => self.serve_pump(number),
+            Token::Memory(number) => self.serve_memory(number),
         }
     }
 
@@ -283,6 +291,53 @@ impl Shim {
         if let Some(pump) = self.pumps.remove(&number) {
             self.poll.watch(Token::Source(number), pump.source().0, EventFlags::empty());
             self.poll.watch(Token::Sink(number), pump.sink().0, EventFlags::empty());
+        }
+    }
+
+    // Lack of memory.
+
+    /// Watches a container that was just created, before it can use any.
+    pub(crate) fn watch_memory(&mut self, id: &str) {
+        let Some(one) = self.containers.get(id) else { return };
+        match container::watch_oom(&one.store, id) {
+            Ok(Some(watch)) => {
+                let number = self.number();
+                // Of poll(2)'s flags these two are epoll's by the same numbers.
+                let flags = EventFlags::from_bits_retain(u32::from(watch.interest().bits()));
+                self.poll.watch(Token::Memory(number), &watch, flags);
+                self.memory.insert(id.to_owned(), (number, watch));
+            }
+            Ok(None) => {}
+            Err(error) => self.log.warning(error),
+        }
+    }
+
+    fn serve_memory(&mut self, number: u32) {
+        if let Some(id) = self.memory.iter().find(|(_, (one, _))| *one == number).map(|(id, _)| id.clone()) {
+            self.look_at_memory(&id);
+        }
+    }
+
+    fn look_at_memory(&mut self, id: &str) {
+        let Some((_, watch)) = self.memory.get_mut(id) else { return };
+        let seen = watch.read();
+        if seen.as_ref().is_ok_and(|seen| seen.oom) {
+            self.publish(&TaskOOM { container_id: id.to_owned(), ..TaskOOM::default() });
+        }
+        if !seen.is_ok_and(|seen| !seen.gone) {
+            self.unwatch_memory(id);
+        }
+    }
+
+    /// A container's init has ended: looks once more, while its cgroup is still there, and no more.
+    pub(crate) fn finish_memory(&mut self, id: &str) {
+        self.look_at_memory(id);
+        self.unwatch_memory(id);
+    }
+
+    fn unwatch_memory(&mut self, id: &str) {
+        if let Some((number, watch)) = self.memory.remove(id) {
+            self.poll.watch(Token::Memory(number), &watch, EventFlags::empty());
         }
     }
 

@@ -1,6 +1,6 @@
 //! Workers: copies of the shim that do what may block or fail, and report.
 //!
-//! The shim has one thread and forks cheaply, so it is its own zygote (docs/adr/0006-…): a worker calls the same library
+//! The shim has one thread and forks cheaply, so it is its own zygote (docs/adr/0007-the-shim-is-its-own-zygote.md): a worker calls the same library
 //! entries as the command line, with the streams of the process as its own, and ends. What it started becomes the
 //! shim's child then, since the shim is the subreaper. A worker that panics or hangs takes nothing with it; one whose
 //! shim is killed dies as well, and leaves what `delete` finds.

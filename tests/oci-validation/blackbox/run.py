@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Our own black-box suite: every case runs on each runtime, one after the other, on a private host.
 
-    run.py [--progress] [--skipped-too] [--case PATTERN] RUNTIME[,PEER...]
+    run.py [--progress] [--skipped-too] [--this-host] [--case PATTERN] RUNTIME[,PEER...]
 
 The first runtime decides the exit code.
 """
@@ -73,15 +73,24 @@ def inside(options, results):
 
 def on_private_host(runtime, options):
     with tempfile.NamedTemporaryFile("r") as results:
-        command = [f"{HERE}/../private_host.py", sys.executable, __file__, "--inside", results.name]
+        command = [f"{HERE}/../private_host.py", sys.executable, os.path.abspath(__file__), "--inside", results.name]
         flags = ["--progress"] * options.progress + ["--skipped-too"] * options.skipped_too
         command += ["--case", options.case, *flags, runtime]
         subprocess.run(command, check=True)
         return {row[0]: row[1:] for row in map(json.loads, results)}
 
 
+def on_this_host(runtime, options):
+    with tempfile.NamedTemporaryFile("r") as results:
+        try:
+            inside(argparse.Namespace(**{**vars(options), "runtimes": runtime}), results.name)
+        finally:
+            shutil.rmtree(suite.WORK, ignore_errors=True)
+        return {row[0]: row[1:] for row in map(json.loads, results)}
+
+
 def table(names, columns):
-    width = max(map(len, columns[0]))
+    width = max(map(len, columns[0]), default=0)
     print(f"{'case':{width}}  " + "  ".join(f"{name:6}" for name in names))
     for case in columns[0]:
         row = [column[case] for column in columns]
@@ -96,6 +105,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", default="", help="only cases whose name matches this pattern")
     parser.add_argument("--inside", metavar="FILE", help=argparse.SUPPRESS)
+    parser.add_argument("--results", metavar="FILE", help="write [runtime, case, result, why, seconds] lines, in JSON")
+    parser.add_argument("--this-host", action="store_true", help="on this very host, for the cases that need its systemd")
     parser.add_argument("--skipped-too", action="store_true", help="run even what a peer is known not to pass")
     parser.add_argument("--progress", action="store_true", help="print every case as it ends")
     parser.add_argument("runtimes", help="paths or names, separated by commas")
@@ -109,7 +120,13 @@ def main():
     if names[0] in missing or os.geteuid() != 0:
         sys.exit("run.py: needs root and the first runtime")
     paths = [os.path.abspath(shutil.which(name)) for name in names if name not in missing]
-    columns = [on_private_host(path, options) for path in paths]
+    where = on_this_host if options.this_host else on_private_host
+    columns = [where(path, options) for path in paths]
+    if options.results:
+        with open(options.results, "w") as file:
+            for path, column in zip(paths, columns):
+                for case, row in column.items():
+                    print(json.dumps([os.path.basename(path), case, *row]), file=file)
     if len(paths) > 1:
         table([os.path.basename(path) for path in paths], columns)
     first = columns[0]

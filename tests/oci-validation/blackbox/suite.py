@@ -18,7 +18,9 @@ from dataclasses import dataclass
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.abspath(f"{HERE}/../../..")
 WORK = "/run/blackbox"  # on the private host's own tmpfs
-TIMEOUT = 20  # seconds for one command
+# How many times slower than a usual machine this one is (an emulated one: 10); time-outs grow by it, long loops shrink.
+PATIENCE = float(os.environ.get("BLACKBOX_PATIENCE", 1))
+TIMEOUT = 20 * PATIENCE  # seconds for one command
 
 CASES = []
 
@@ -76,6 +78,8 @@ class Left:
         processes = {}
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
+                if open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1] == "2":
+                    continue  # the kernel's own, which only this very host shows
                 processes[int(pid)] = open(f"/proc/{pid}/cmdline").read().replace("\0", " ") or f"[{pid}]"
         mounts = [line.split()[4] for line in open("/proc/self/mountinfo")]
         groups = {path for path, _, _ in os.walk("/sys/fs/cgroup")}
@@ -107,6 +111,7 @@ class T:
         self.bundle = f"{self.directory}/bundle"
         self.rootfs = f"{self.bundle}/rootfs"
         self.id = f"c{T.number}"
+        self.globals = []  # flags that come before every command
         os.makedirs(self.root, exist_ok=True)
         self.before = Left.now(self.root)
         os.makedirs(self.bundle)
@@ -146,7 +151,7 @@ class T:
         open for as long as it likes. `shell`: redirections and variables that a shell sets up before it."""
         stamp = f"{self.directory}/{time.monotonic_ns()}"
         with open(f"{stamp}.out", "w") as out, open(f"{stamp}.err", "w") as err:
-            command = [self.runtime, "--root", self.root, *arguments]
+            command = [self.runtime, "--root", self.root, *self.globals, *arguments]
             process = subprocess.Popen(
                 ["sh", "-c", f'{shell}; exec "$@"', "sh", *command] if shell else command,
                 stdin=stdin,
@@ -259,6 +264,7 @@ class T:
             raise Failure(what)
 
     def until(self, condition, what, seconds=10):
+        seconds *= PATIENCE
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
@@ -268,10 +274,13 @@ class T:
     def none_left(self):
         """No process, mount, cgroup or state that was not there before this case."""
         left = []
-        for _ in range(100):  # the host's process 1 needs a moment to reap
+        end = time.monotonic() + 2 * PATIENCE  # the host's process 1 needs a moment to reap
+        while True:
             left = Left.now(self.root).since(self.before)
             if not left:
                 return
+            if time.monotonic() > end:
+                break
             time.sleep(0.02)
         raise Failure("left behind: " + "; ".join(left))
 

@@ -9,28 +9,38 @@ use rustix::io::Errno;
 
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 
-use super::membership::Door;
-use super::{Cgroup, CgroupPlan, CgroupWrite, HierarchyPlan, IfMissing, Membership, delegate, devices_v2, dir};
+use super::controllers::pass_controllers_on;
+use super::membership::{Door, Later};
+use super::systemd::Started;
+use super::writer::{refused, write_all};
+use super::{Cgroup, CgroupPlan, CgroupWrite, HierarchyPlan, Membership, delegate, devices_v2, dir};
 
 /// The files of v1's cpuset without which no process can be let in.
 const CPUSET_FILES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
 
-/// Controllers that cannot work in a threaded subtree of v2 (cpu can, but runc counts it among them).
-const DOMAIN_CONTROLLERS: [&str; 4] = ["memory", "io", "cpu", "hugetlb"];
+/// How many tasks a cgroup may have.
+const LIMIT_OF_TASKS: &str = "pids.max";
 
 impl Cgroup {
-    /// Makes the directories and sets the limits. On failure, what was made is removed.
+    /// Makes the directories, starting with systemd's unit if there is to be one, and sets the limits. On failure, what
+    /// was made is removed.
     ///
     /// # Errors
-    /// [`Kind::WrongState`] if a directory exists and is frozen or has processes in it; [`Kind::Unsupported`] for a
-    /// limit that this kernel does not know; otherwise the system call that failed.
+    /// [`Kind::WrongState`] if a directory exists and is frozen or has processes in it, or the unit exists;
+    /// [`Kind::Unsupported`] for a limit that this kernel does not know; otherwise the system call that failed.
     pub fn create(plan: &CgroupPlan) -> Result<(Cgroup, Membership)> {
+        let started = start_unit(plan).map_err(|error| error.during(Phase::Cgroup))?;
+        let mut later = Vec::new();
         let mut made = Made::default();
         let mut dirs = BTreeMap::new();
         let mut doors = Vec::with_capacity(plan.hierarchies.len());
         for hierarchy in &plan.hierarchies {
             let mut mine = Made::default();
-            match prepare(hierarchy, &mut mine) {
+            let prepared = match &started {
+                None => prepare(hierarchy, &mut mine),
+                Some(_) => prepare_of_unit(hierarchy, &mut mine, &mut later),
+            };
+            match prepared {
                 Ok(door) => {
                     made.0.append(&mut mine.0);
                     dirs.insert(hierarchy.key.clone(), door.path.clone());
@@ -41,8 +51,22 @@ impl Cgroup {
             }
         }
         made.0.clear();
-        Ok((Cgroup::new(dirs), Membership::new(doors)))
+        let unit = plan.unit.as_ref().map(|plan| plan.unit.clone());
+        let placeholder = started.and_then(Started::keep);
+        Ok((Cgroup { dirs, unit }, Membership::new(doors, placeholder, later)))
     }
+}
+
+fn start_unit(plan: &CgroupPlan) -> Result<Option<Started>> {
+    let Some(unit) = &plan.unit else { return Ok(None) };
+    for path in plan.hierarchies.iter().map(HierarchyPlan::dir) {
+        match dir::open(&path) {
+            Ok(directory) => refuse_if_used(directory.as_fd(), &path)?,
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(Error::system("open", path.display(), errno)),
+        }
+    }
+    Started::start(unit).map(Some)
 }
 
 /// The directories that were made, in order; removed when dropped, unless it was emptied before.
@@ -66,23 +90,52 @@ fn prepare(plan: &HierarchyPlan, made: &mut Made) -> Result<Door> {
     if !new {
         refuse_if_used(fd, &path)?;
     }
-    if plan.is_v2() {
-        pass_controllers_on(plan, fd, &path)?;
-    } else if plan.key.split(',').any(|controller| controller == "cpuset") {
-        inherit_cpuset(plan, fd, &path)?;
-    }
-    write_all(fd, &path, &plan.writes)?;
+    set_up(plan, fd, &path, &plan.writes)?;
     if let Some(program) = &plan.device_program {
         devices_v2::put(fd, program, new).within(|| path.display().to_string())?;
     }
+    door(plan, directory, path)
+}
+
+/// As [`prepare`], for a directory that systemd has made, or does not care for. There is a process in it that will not
+/// stay, which must not count against a limit that allows one.
+fn prepare_of_unit(plan: &HierarchyPlan, made: &mut Made, later: &mut Vec<Later>) -> Result<Door> {
+    let path = plan.dir();
+    make(plan, &path, made)?;
+    let directory = dir::open(&path).sys("open", path.display())?;
+    let fd = directory.as_fd();
+    let (last, first): (Vec<_>, Vec<_>) = plan.writes.iter().cloned().partition(|write| write.file == LIMIT_OF_TASKS);
+    set_up(plan, fd, &path, &first)?;
+    for write in last {
+        dir::write(fd, LIMIT_OF_TASKS, "max")
+            .map_err(|errno| refused(&write, LIMIT_OF_TASKS, "max", (fd, &path), errno))?;
+        later.push(Later { path: path.clone(), write });
+    }
+    if let Some(program) = &plan.device_program {
+        // In the place of systemd's, which says the same, or nothing.
+        devices_v2::put(fd, program, false).within(|| path.display().to_string())?;
+    }
+    door(plan, directory, path)
+}
+
+fn set_up(plan: &HierarchyPlan, fd: BorrowedFd<'_>, path: &Path, writes: &[CgroupWrite]) -> Result<()> {
+    if plan.is_v2() {
+        pass_controllers_on(plan, fd, path)?;
+    } else if plan.key.split(',').any(|controller| controller == "cpuset") {
+        inherit_cpuset(plan, fd, path)?;
+    }
+    write_all(fd, path, writes, None)
+}
+
+fn door(plan: &HierarchyPlan, directory: OwnedFd, path: PathBuf) -> Result<Door> {
     if let Some(uid) = plan.owner {
-        delegate::to_user(fd, &path, uid)?;
+        delegate::to_user(directory.as_fd(), &path, uid)?;
     }
     let door = if plan.is_v2() {
         directory
     } else {
         // Thread-wise joining is what makes it fast; see `Membership::join_self`.
-        dir::open_to_write(fd, "tasks").sys("open", path.join("tasks").display())?
+        dir::open_to_write(directory.as_fd(), "tasks").sys("open", path.join("tasks").display())?
     };
     Ok(Door { v2: plan.is_v2(), fd: door, path, optional: plan.optional })
 }
@@ -160,97 +213,11 @@ fn filled(directory: BorrowedFd<'_>, file: &str) -> Result<String, Errno> {
     Ok(value)
 }
 
-/// v2: has every ancestor pass the controllers on, if the new directory lacks one. What cannot be had shows when a
-/// limit is written.
-fn pass_controllers_on(plan: &HierarchyPlan, fd: BorrowedFd<'_>, path: &Path) -> Result<()> {
-    if plan.controllers.is_empty() {
-        return Ok(());
-    }
-    let there = dir::read(fd, "cgroup.controllers").sys("read", path.join("cgroup.controllers").display())?;
-    let lacking = plan.controllers.iter().filter(|one| !there.split_whitespace().any(|other| other == *one));
-    let lacking: Vec<String> = lacking.map(|controller| format!("+{controller}")).collect();
-    if lacking.is_empty() {
-        return Ok(());
-    }
-    let mut current: OwnedFd = dir::open(&plan.mountpoint).sys("open", plan.mountpoint.display())?;
-    for name in &plan.path {
-        if dir::write(current.as_fd(), "cgroup.subtree_control", &lacking.join(" ")).is_err() {
-            // One that is refused must not keep the others away.
-            for controller in &lacking {
-                let _ = dir::write(current.as_fd(), "cgroup.subtree_control", controller);
-            }
-        }
-        current = dir::open_below(current.as_fd(), name).sys("open", path.display())?;
-        become_usable(current.as_fd(), plan, path)?;
+/// Writes what had to wait until the process that has held systemd's unit open is gone.
+pub(super) fn write_later(later: &[Later]) -> Result<()> {
+    for Later { path, write } in later {
+        let directory = dir::open(path).sys("open", path.display())?;
+        write_all(directory.as_fd(), path, std::slice::from_ref(write), None)?;
     }
     Ok(())
-}
-
-/// v2: below a threaded cgroup, or one with processes of its own, a new one is of no use until it is threaded too; and
-/// then most controllers are not to be had (cgroup-v2.rst "Threads").
-fn become_usable(fd: BorrowedFd<'_>, plan: &HierarchyPlan, path: &Path) -> Result<()> {
-    let kind = dir::read(fd, "cgroup.type").unwrap_or_default();
-    let kind = kind.trim_end();
-    if !matches!(kind, "domain invalid" | "domain threaded" | "threaded") {
-        return Ok(());
-    }
-    if let Some(write) = plan.writes.iter().find(|write| DOMAIN_CONTROLLERS.contains(&write.controller())) {
-        let error = Error::unsupported(format!("{}: cgroup {} cannot have it", write.field, path.display()));
-        return Err(error
-            .cause(format!("it, or a parent, is of type \"{kind}\""))
-            .remedy("choose another cgroupsPath"));
-    }
-    if kind == "domain invalid" {
-        let _ = dir::write(fd, "cgroup.type", "threaded");
-    }
-    Ok(())
-}
-
-/// Carries writes out in order; a file that is written several times in a row is opened once.
-fn write_all(fd: BorrowedFd<'_>, path: &Path, writes: &[CgroupWrite]) -> Result<()> {
-    let mut opened: Option<(&str, OwnedFd)> = None;
-    let mut waiting = Vec::new();
-    for write in writes {
-        let file = match opened.take() {
-            Some((name, file)) if name == write.file => Ok(file),
-            _ => dir::open_to_write(fd, &*write.file),
-        };
-        let written = file.and_then(|file| {
-            let written = dir::put(file.as_fd(), &write.value);
-            opened = Some((&write.file, file));
-            written
-        });
-        match (written, &write.if_missing) {
-            (Ok(()), _) | (Err(Errno::NOENT), IfMissing::Ignore) => {}
-            (Err(Errno::NOENT), IfMissing::Use { file, value }) => {
-                dir::write(fd, file, value).map_err(|errno| refused(write, file, value, path, errno))?;
-            }
-            (Err(Errno::INVAL), _) if write.may_wait => waiting.push(write),
-            (Err(errno), _) => return Err(refused(write, &write.file, &write.value, path, errno)),
-        }
-    }
-    for write in waiting {
-        let written = dir::write(fd, &write.file, &write.value);
-        written.map_err(|errno| refused(write, &write.file, &write.value, path, errno))?;
-    }
-    Ok(())
-}
-
-fn refused(write: &CgroupWrite, file: &str, value: &str, path: &Path, errno: Errno) -> Error {
-    let call = if errno == Errno::NOENT { "open" } else { "write" };
-    let subject = format!("\"{value}\" to {}", path.join(file).display());
-    let error = Error::system(call, subject, errno).within(&write.field);
-    match errno {
-        Errno::NOENT => error
-            .of_kind(Kind::Unsupported)
-            .cause(format!("this kernel, or this cgroup's {} controller, has no such limit", write.controller())),
-        Errno::INVAL | Errno::RANGE => error.of_kind(Kind::Invalid).cause("the kernel does not take this value"),
-        Errno::NODEV | Errno::NXIO => error.of_kind(Kind::Invalid).cause("there is no such device"),
-        Errno::BUSY => error.cause("more than that is in use"),
-        Errno::PERM if write.controller() == "devices" => error.cause("the parent cgroup does not allow this device"),
-        Errno::ACCESS | Errno::NOSPC if write.controller() == "cpuset" => {
-            error.cause("the parent does not have them all")
-        }
-        _ => error,
-    }
 }

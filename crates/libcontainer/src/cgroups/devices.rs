@@ -73,8 +73,8 @@ pub struct Rule {
     pub index: Option<usize>,
 }
 
-/// What runc allows to every container, after the rules of the config and therefore in spite of them: the spec's
-/// default devices, terminals, /dev/net/tun, and making nodes (which is no use without the right to open them).
+/// What runc allows to every container that is not allowed everything, after the rules of the config and therefore in
+/// spite of them: the spec's default devices, terminals, /dev/net/tun, and making nodes (which is no use without the right to open them).
 const ALWAYS_ALLOWED: [(DeviceKind, Option<u32>, Option<u32>, u8); 11] = [
     (DeviceKind::Char, None, None, MKNOD),
     (DeviceKind::Block, None, None, MKNOD),
@@ -90,7 +90,7 @@ const ALWAYS_ALLOWED: [(DeviceKind, Option<u32>, Option<u32>, u8); 11] = [
 ];
 
 /// What differs from the default: kinds of access, by devices, each of which is listed once.
-type Exceptions = Vec<(Devices, u8)>;
+pub(super) type Exceptions = Vec<(Devices, u8)>;
 
 /// The checked list of rules.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -142,10 +142,13 @@ impl DeviceAccess {
             let devices = Devices { major, minor, kind };
             access.rules.push(Rule { allow: rule.allow, devices, access: bits, index: Some(index) });
         }
-        access.rules.extend(ALWAYS_ALLOWED.map(|(kind, major, minor, access)| {
-            let devices = Devices { major, minor, kind };
-            Rule { allow: true, devices, access, index: None }
-        }));
+        // Where all is allowed, a rule that denies something means it.
+        if !access.allowed_by_default {
+            access.rules.extend(ALWAYS_ALLOWED.map(|(kind, major, minor, access)| {
+                let devices = Devices { major, minor, kind };
+                Rule { allow: true, devices, access, index: None }
+            }));
+        }
         Ok(access)
     }
 
@@ -160,6 +163,39 @@ impl DeviceAccess {
     /// # Errors
     /// For a rule that takes something out of an earlier, wider one.
     pub(super) fn v1_writes(&self) -> Result<Vec<CgroupWrite>> {
+        let (exception, default) = self.v1_files();
+        // The new directory starts as a copy of its parent's list.
+        let default = CgroupWrite::new(default, "a *:* rwm", FIELD);
+        let exceptions = self.exceptions()?;
+        Ok(std::iter::once(default).chain(exceptions.iter().map(|one| line(exception, one))).collect())
+    }
+
+    /// The lines that lead from these rules to `after`. If the default stays the same, only what differs is written, and
+    /// the exceptions that are new before those that go: no process is denied, meanwhile, what both allow.
+    ///
+    /// # Errors
+    /// As [`DeviceAccess::v1_writes`].
+    pub(super) fn v1_changes(&self, after: &DeviceAccess) -> Result<Vec<CgroupWrite>> {
+        if self.allowed_by_default != after.allowed_by_default {
+            return after.v1_writes();
+        }
+        let (exception, default) = self.v1_files();
+        let (old, new) = (self.exceptions()?, after.exceptions()?);
+        let more = beyond(&new, &old).map(|one| line(exception, &one));
+        let less = beyond(&old, &new).map(|one| line(default, &one));
+        Ok(more.chain(less).collect())
+    }
+
+    /// v1's file that takes exceptions, and the one that takes the default, or takes exceptions away.
+    fn v1_files(&self) -> (&'static str, &'static str) {
+        if self.allowed_by_default { ("devices.deny", "devices.allow") } else { ("devices.allow", "devices.deny") }
+    }
+
+    /// What differs from the default, as one list that no order matters in.
+    ///
+    /// # Errors
+    /// For a rule that takes something out of an earlier, wider one.
+    pub(super) fn exceptions(&self) -> Result<Exceptions> {
         let mut exceptions: Exceptions = Vec::with_capacity(self.rules.len());
         for rule in &self.rules {
             if rule.allow == self.allowed_by_default {
@@ -171,16 +207,7 @@ impl DeviceAccess {
                 }
             }
         }
-        let (default, exception) = match self.allowed_by_default {
-            true => ("devices.allow", "devices.deny"),
-            false => ("devices.deny", "devices.allow"),
-        };
-        // The new directory starts as a copy of its parent's list.
-        let default = CgroupWrite::new(default, "a *:* rwm", FIELD);
-        let exceptions = exceptions
-            .iter()
-            .map(|(devices, access)| CgroupWrite::new(exception, format!("{devices} {}", letters(*access)), FIELD));
-        Ok(std::iter::once(default).chain(exceptions).collect())
+        Ok(exceptions)
     }
 
     /// Takes what `rule` is about out of the exceptions.
@@ -204,7 +231,19 @@ impl DeviceAccess {
     }
 }
 
-fn letters(access: u8) -> String {
+fn line(file: &'static str, (devices, access): &(Devices, u8)) -> CgroupWrite {
+    CgroupWrite::new(file, format!("{devices} {}", letters(*access)), FIELD)
+}
+
+/// What of `these` is not among `those`.
+fn beyond(these: &Exceptions, those: &Exceptions) -> impl Iterator<Item = (Devices, u8)> {
+    these.iter().filter_map(|(devices, access)| {
+        let same = those.iter().find(|(other, _)| other == devices).map_or(0, |(_, access)| *access);
+        Some((*devices, access & !same)).filter(|(_, access)| *access != 0)
+    })
+}
+
+pub(super) fn letters(access: u8) -> String {
     [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')]
         .iter()
         .filter(|(bit, _)| access & bit != 0)

@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::devices::{DeviceAccess, DeviceKind, MKNOD, READ, Rule, WRITE};
-use super::{CgroupPlan, Instruction, plan, v1, v2};
+use super::{Cgroup, CgroupPlan, HierarchyPlan, Instruction, plan, plan_unit, plan_update, v1, v2};
 use crate::error::{Error, Kind, Result};
-use crate::host::{CgroupFacts, Hierarchy};
+use crate::host::{CgroupFacts, Hierarchy, SystemdFacts};
 use crate::spec::{DeviceRule, Linux, Resources};
 
 fn golden_files() -> Vec<PathBuf> {
@@ -28,7 +28,8 @@ fn outcome<T: Serialize>(result: Result<T>) -> Value {
     }
 }
 
-/// What the planner makes of a file's input: of `resources` alone, or of `linux` on a host of these `facts`.
+/// What the planner makes of a file's input: of `resources` alone, of `linux` on a host of these `facts` (with `systemd`,
+/// in short), or of limits `in_force` and `given` there.
 fn actual(input: &Value) -> Vec<(&'static str, Value)> {
     if let Some(resources) = input.get("resources") {
         let resources: Resources = serde_json::from_value(resources.clone()).expect("resources");
@@ -39,9 +40,27 @@ fn actual(input: &Value) -> Vec<(&'static str, Value)> {
         }
         return outcomes;
     }
-    let linux: Linux = serde_json::from_value(input["linux"].clone()).expect("linux");
     let facts: CgroupFacts = serde_json::from_value(input["facts"].clone()).expect("facts");
-    vec![("plan", outcome(plan(&linux, "c1", false, &facts)))]
+    let systemd: Option<SystemdFacts> =
+        input.get("systemd").map(|systemd| serde_json::from_value(systemd.clone()).expect("systemd"));
+    if let Some(given) = input.get("given") {
+        let resources = |value: &Value| serde_json::from_value::<Resources>(value.clone()).expect("resources");
+        let cgroup: Cgroup = serde_json::from_value(input["cgroup"].clone()).expect("cgroup");
+        let plan = plan_update(&cgroup, &resources(&input["in_force"]), &resources(given), &facts, systemd.as_ref());
+        return vec![("update", outcome(plan))];
+    }
+    let linux: Linux = serde_json::from_value(input["linux"].clone()).expect("linux");
+    let Some(systemd) = systemd else { return vec![("plan", outcome(plan(&linux, "c1", &facts)))] };
+    let annotations = serde_json::from_value(input["annotations"].clone()).unwrap_or_default();
+    let planned = plan_unit(&linux, &annotations, "c1", &facts, &systemd);
+    let told = |plan: CgroupPlan| {
+        let writes = plan.hierarchies.iter().flat_map(|one| &one.writes);
+        let writes: Vec<String> = writes.map(|write| format!("{} {}", write.file, write.value)).collect();
+        let optional = |one: &&HierarchyPlan| one.optional;
+        let optional: Vec<&str> = plan.hierarchies.iter().filter(optional).map(|one| one.key.as_str()).collect();
+        json!({ "unit": plan.unit, "location": plan.location(), "optional": optional, "writes": writes })
+    };
+    vec![("plan", outcome(planned.map(told)))]
 }
 
 #[test]
@@ -88,11 +107,11 @@ fn linux(cgroups_path: &str, resources: Value) -> Linux {
 }
 
 fn failure(linux: &Linux, facts: &CgroupFacts) -> Error {
-    plan(linux, "c1", false, facts).expect_err("must be refused")
+    plan(linux, "c1", facts).expect_err("must be refused")
 }
 
 fn dirs(cgroups_path: &str, facts: &CgroupFacts) -> Vec<String> {
-    let plan: CgroupPlan = plan(&linux(cgroups_path, json!({})), "c1", false, facts).expect("plan");
+    let plan: CgroupPlan = plan(&linux(cgroups_path, json!({})), "c1", facts).expect("plan");
     let location = plan.location();
     assert_eq!(location.dirs().len(), plan.hierarchies.len());
     location.dirs().values().map(|dir| dir.display().to_string()).collect()
@@ -118,7 +137,7 @@ fn no_path_leads_out_of_a_hierarchy_or_to_a_cgroup_that_is_not_the_containers_ow
         assert_eq!(error.kind(), Kind::Invalid, "{path}");
         assert!(error.to_string().contains("linux.cgroupsPath"), "{error}");
     }
-    assert!(plan(&Linux::default(), "..", false, &v2_facts()).is_err());
+    assert!(plan(&Linux::default(), "..", &v2_facts()).is_err());
 }
 
 #[test]
@@ -146,13 +165,6 @@ fn a_limit_without_its_controller_is_an_error_that_names_the_field() {
         let text = error.to_string();
         assert!(text.contains(field) && text.contains(why), "{text}");
     }
-}
-
-#[test]
-fn the_systemd_driver_says_that_it_is_missing() {
-    let error = plan(&Linux::default(), "c1", true, &v2_facts()).expect_err("systemd");
-    assert_eq!(error.kind(), Kind::Unsupported);
-    assert!(error.to_string().contains("--systemd-cgroup"), "{error}");
 }
 
 #[test]

@@ -9,7 +9,9 @@ use rustix::io::Errno;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 use crate::host::{CgroupFacts, read_file};
 
-use super::{Cgroup, dir};
+use super::create::write_later;
+use super::systemd::Placeholder;
+use super::{Cgroup, CgroupWrite, dir};
 
 /// One hierarchy's way in: on v1 the file `tasks`, opened for writing; on v2 the directory.
 #[derive(Debug)]
@@ -22,15 +24,36 @@ pub(super) struct Door {
     pub(super) optional: bool,
 }
 
+/// A limit that is only set when the processes that were needed for the beginning are gone.
+#[derive(Debug)]
+pub(super) struct Later {
+    /// The directory.
+    pub(super) path: PathBuf,
+    pub(super) write: CgroupWrite,
+}
+
 /// The ways into a container's cgroups, opened (close-on-exec) by the parent of the process that goes in.
 #[derive(Debug)]
 pub struct Membership {
     doors: Vec<Door>,
+    /// Holds systemd's unit open until the container's first process is in.
+    placeholder: Option<Placeholder>,
+    later: Vec<Later>,
 }
 
 impl Membership {
-    pub(super) fn new(doors: Vec<Door>) -> Membership {
-        Membership { doors }
+    pub(super) fn new(doors: Vec<Door>, placeholder: Option<Placeholder>, later: Vec<Later>) -> Membership {
+        Membership { doors, placeholder, later }
+    }
+
+    /// To be called when the container's first process is in, before it executes anything: ends what has held systemd's
+    /// unit open for it, and sets the limits that had to wait for that.
+    ///
+    /// # Errors
+    /// As [`Cgroup::create`], for those limits.
+    pub fn settle(self) -> Result<()> {
+        drop(self.placeholder);
+        write_later(&self.later).during(Phase::Cgroup)
     }
 
     /// The v2 directory, for `CLONE_INTO_CGROUP`; the process then needs [`Membership::join_self_v1`] only.
@@ -100,7 +123,8 @@ impl Cgroup {
             let optional = key.starts_with("name=") || key == "misc" || self.beside() == Some(path);
             Ok(Door { v2, fd: fd.map_err(gone)?, path: path.clone(), optional })
         });
-        doors.collect::<Result<_>>().map(Membership::new).during(Phase::Cgroup)
+        let doors = doors.collect::<Result<_>>().during(Phase::Cgroup)?;
+        Ok(Membership::new(doors, None, Vec::new()))
     }
 
     /// The cgroup that a process which joins the container of init `pid` has to go into: this one, unless it passes

@@ -9,12 +9,17 @@
 //! | `plan` | the places, and which limit goes to which hierarchy |
 //! | `v1`, `v2`, `common` | `linux.resources` as writes to files |
 //! | `devices`, `device_program` | device rules as v1 lines and as a v2 program |
-//! | `create`, `devices_v2`, `delegate` | carries a plan out |
+//! | `create`, `controllers`, `writer`, `devices_v2`, `delegate` | carries a plan out |
+//! | `update`, `merge` | limits that change while the container lives |
 //! | `membership` | how a process gets in |
 //! | `freezer`, `kill`, `remove` | what can be done to all processes, and the end |
+//! | `stats` | what has been used |
+//! | `oom`, `oom_watch` | whether memory ran out: afterwards, and at once |
+//! | `systemd` | the driver that has systemd make and watch the cgroup |
 //! | `dir` | reading, writing and walking directories by descriptor |
 
 mod common;
+mod controllers;
 mod create;
 mod delegate;
 mod device_program;
@@ -24,11 +29,18 @@ mod dir;
 mod freezer;
 mod kill;
 mod membership;
+mod merge;
+mod oom;
+mod oom_watch;
 mod plan;
 mod remove;
+pub mod stats;
+mod systemd;
+mod update;
 mod v1;
 mod v2;
 mod write;
+mod writer;
 
 #[cfg(test)]
 mod golden_tests;
@@ -38,7 +50,11 @@ mod kernel_tests;
 pub use device_program::Instruction;
 pub use devices::{DeviceAccess, DeviceKind, Devices, Rule};
 pub use membership::Membership;
+pub use oom::OutOfMemory;
+pub use oom_watch::{OomSeen, OomWatch};
 pub use plan::{CgroupPlan, HierarchyPlan, plan};
+pub use systemd::{Property, Unit, UnitChange, UnitPlan, plan_unit, unit_properties};
+pub use update::{MemoryCheck, UpdatePlan, Updated, plan_update};
 pub use write::{CgroupWrite, IfMissing};
 
 use std::collections::BTreeMap;
@@ -51,14 +67,21 @@ use serde::{Deserialize, Serialize};
 /// It is plain data for state.json. The directories are absolute paths into the host's cgroup mounts, which containers
 /// cannot redirect: a cgroup file system has no symbolic links, and does not let a directory move to another parent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
 pub struct Cgroup {
     dirs: BTreeMap<String, PathBuf>,
+    /// The systemd unit that they are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unit: Option<Unit>,
 }
 
 impl Cgroup {
     fn new(dirs: BTreeMap<String, PathBuf>) -> Cgroup {
-        Cgroup { dirs }
+        Cgroup { dirs, unit: None }
+    }
+
+    /// The systemd unit that has these directories, if systemd's driver made it.
+    pub fn unit(&self) -> Option<&Unit> {
+        self.unit.as_ref()
     }
 
     /// The directories by hierarchy: the controllers joined by commas, or `name=systemd`, on v1; the empty key on v2.
@@ -68,8 +91,13 @@ impl Cgroup {
 
     /// The directory that has this controller: on v1 its own hierarchy's, else v2's.
     pub fn dir_of(&self, controller: &str) -> Option<&Path> {
+        self.legacy_dir_of(controller).or_else(|| self.dirs.get("").map(PathBuf::as_path))
+    }
+
+    /// The directory in the v1 hierarchy of this controller.
+    fn legacy_dir_of(&self, controller: &str) -> Option<&Path> {
         let legacy = self.dirs.iter().find(|(key, _)| key.split(',').any(|one| one == controller));
-        legacy.map(|(_, dir)| dir.as_path()).or_else(|| self.dirs.get("").map(PathBuf::as_path))
+        legacy.map(|(_, dir)| dir.as_path())
     }
 
     /// The directory whose members are taken for the container's: v2's where there is nothing else, and otherwise that

@@ -9,6 +9,7 @@ use crate::host::{CgroupFacts, Hierarchy};
 use crate::spec::{Linux, Resources};
 
 use super::devices::DeviceAccess;
+use super::systemd::UnitPlan;
 use super::{Cgroup, CgroupWrite, Instruction, v1, v2};
 
 /// The v1 controllers that a container gets a directory of its own for; those that runc knows.
@@ -30,7 +31,7 @@ const V1_CONTROLLERS: [&str; 14] = [
 ];
 
 /// The named v1 hierarchy in which systemd keeps track of processes; engines look for containers there.
-const SYSTEMD: &str = "name=systemd";
+pub(super) const SYSTEMD: &str = "name=systemd";
 
 /// Where systemd and the like mount all hierarchies.
 const CUSTOMARY: &str = "/sys/fs/cgroup";
@@ -40,6 +41,9 @@ const CUSTOMARY: &str = "/sys/fs/cgroup";
 pub struct CgroupPlan {
     /// One for each hierarchy that the container gets a directory in.
     pub hierarchies: Vec<HierarchyPlan>,
+    /// The systemd unit that is started first, if its driver is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitPlan>,
 }
 
 /// What is to be done in one hierarchy.
@@ -65,7 +69,7 @@ pub struct HierarchyPlan {
 }
 
 impl HierarchyPlan {
-    fn new(key: String, hierarchy: &Hierarchy, path: PathBuf) -> HierarchyPlan {
+    pub(super) fn new(key: String, hierarchy: &Hierarchy, path: PathBuf) -> HierarchyPlan {
         HierarchyPlan {
             key,
             mountpoint: hierarchy.mountpoint.clone(),
@@ -92,7 +96,8 @@ impl HierarchyPlan {
 impl CgroupPlan {
     /// The directories, as they will be stored and found again.
     pub fn location(&self) -> Cgroup {
-        Cgroup::new(self.hierarchies.iter().map(|hierarchy| (hierarchy.key.clone(), hierarchy.dir())).collect())
+        let dirs = self.hierarchies.iter().map(|hierarchy| (hierarchy.key.clone(), hierarchy.dir())).collect();
+        Cgroup { dirs, unit: self.unit.as_ref().map(|plan| plan.unit.clone()) }
     }
 
     /// Delegates the cgroup to a user of the host; only v2's alone, since delegation is not safe on v1
@@ -111,27 +116,26 @@ impl CgroupPlan {
 ///
 /// # Errors
 /// [`Kind::Invalid`](crate::error::Kind::Invalid) for a field that makes no sense,
-/// [`Kind::Unsupported`](crate::error::Kind::Unsupported) for a limit whose controller this host does not have, for a
-/// host without cgroups, and for `systemd`.
-pub fn plan(linux: &Linux, id: &str, systemd: bool, facts: &CgroupFacts) -> Result<CgroupPlan> {
-    if systemd {
-        let error = Error::unsupported("the systemd cgroup driver is not there yet");
-        return Err(error
-            .remedy("leave out --systemd-cgroup, and give linux.cgroupsPath as a path")
-            .during(Phase::Plan));
-    }
+/// [`Kind::Unsupported`](crate::error::Kind::Unsupported) for a limit whose controller this host does not have, and for a
+/// host without cgroups.
+pub fn plan(linux: &Linux, id: &str, facts: &CgroupFacts) -> Result<CgroupPlan> {
     let none = Resources::default();
     let resources = linux.resources.as_ref().unwrap_or(&none);
     let place = Place::of(&linux.cgroups_path, id).map_err(|error| error.during(Phase::Plan))?;
-    let hierarchies = match &facts.v2 {
-        Some(hierarchy) if facts.is_unified() => unified(hierarchy, &place, resources).map(|plan| vec![plan]),
-        _ => legacy(facts, &place, resources),
-    };
-    hierarchies.map(|hierarchies| CgroupPlan { hierarchies }).map_err(|error| error.during(Phase::Plan))
+    let hierarchies = hierarchies(&place, resources, facts).map_err(|error| error.during(Phase::Plan))?;
+    Ok(CgroupPlan { hierarchies, unit: None })
+}
+
+/// What is to be done in every hierarchy of the host.
+pub(super) fn hierarchies(place: &Place, resources: &Resources, facts: &CgroupFacts) -> Result<Vec<HierarchyPlan>> {
+    match &facts.v2 {
+        Some(hierarchy) if facts.is_unified() => unified(hierarchy, place, resources).map(|plan| vec![plan]),
+        _ => legacy(facts, place, resources),
+    }
 }
 
 /// `linux.cgroupsPath`, or the id in its place, made harmless.
-struct Place {
+pub(super) struct Place {
     absolute: bool,
     below: PathBuf,
 }
@@ -155,6 +159,11 @@ impl Place {
         Ok(Place { absolute: !cgroups_path.is_empty() && path.starts_with('/'), below: below.iter().collect() })
     }
 
+    /// A place that is known, relative to every hierarchy's root.
+    pub(super) fn below_root(path: PathBuf) -> Place {
+        Place { absolute: true, below: path.strip_prefix("/").map(Path::to_owned).unwrap_or(path) }
+    }
+
     /// An absolute path is looked at from the hierarchy's root, a relative one from `start`.
     fn from(&self, start: &Path) -> PathBuf {
         if self.absolute { self.below.clone() } else { start.strip_prefix("/").unwrap_or(start).join(&self.below) }
@@ -169,10 +178,16 @@ fn unified(hierarchy: &Hierarchy, place: &Place, resources: &Resources) -> Resul
     plan.controllers.clone_from(&hierarchy.controllers);
     plan.writes = v2::writes(resources)?;
     plan.device_program = Some(DeviceAccess::parse(&resources.devices)?.program());
+    check_available(&plan.writes, hierarchy)?;
+    Ok(plan)
+}
+
+/// v2: a limit whose controller is not there would be lost.
+pub(super) fn check_available(writes: &[CgroupWrite], hierarchy: &Hierarchy) -> Result<()> {
     let available = |write: &CgroupWrite| hierarchy.controllers.iter().any(|one| one == write.controller());
-    match plan.writes.iter().find(|write| write.must_succeed() && !write.is_verbatim() && !available(write)) {
+    match writes.iter().find(|write| write.must_succeed() && !write.is_verbatim() && !available(write)) {
         Some(write) => Err(unavailable(write, &hierarchy.mountpoint)),
-        None => Ok(plan),
+        None => Ok(()),
     }
 }
 
@@ -187,15 +202,7 @@ fn unavailable(write: &CgroupWrite, mountpoint: &Path) -> Error {
 fn legacy(facts: &CgroupFacts, place: &Place, resources: &Resources) -> Result<Vec<HierarchyPlan>> {
     let mut plans: Vec<HierarchyPlan> =
         facts.v1.iter().filter_map(|hierarchy| legacy_place(hierarchy, place)).collect();
-    let mut homeless = Vec::new();
-    for write in v1::writes(resources)? {
-        let controller = write.controller();
-        match plans.iter_mut().find(|plan| plan.key.split(',').any(|one| one == controller)) {
-            Some(plan) => plan.writes.push(write),
-            None if write.must_succeed() => homeless.push(write),
-            None => {}
-        }
-    }
+    let mut homeless = house(v1::writes(resources)?, &mut plans);
     if let Some(v2) = &facts.v2
         && v2.mountpoint.starts_with(CUSTOMARY)
     {
@@ -207,8 +214,26 @@ fn legacy(facts: &CgroupFacts, place: &Place, resources: &Resources) -> Result<V
         let error = Error::unsupported("no cgroup hierarchy is mounted");
         return Err(error.remedy(format!("mount -t cgroup2 cgroup2 {CUSTOMARY}")));
     }
+    Err(not_mounted(write))
+}
+
+pub(super) fn not_mounted(write: &CgroupWrite) -> Error {
     let what = format!("{}: the cgroup v1 controller {} is not mounted", write.field, write.controller());
-    Err(Error::unsupported(what).remedy(format!("mount it in {CUSTOMARY}, or take the limit out")))
+    Error::unsupported(what).remedy(format!("mount it in {CUSTOMARY}, or take the limit out"))
+}
+
+/// v1: gives each write to the hierarchy of its controller. What is left has none, and must not be lost.
+pub(super) fn house(writes: Vec<CgroupWrite>, plans: &mut [HierarchyPlan]) -> Vec<CgroupWrite> {
+    let mut homeless = Vec::new();
+    for write in writes {
+        let controller = write.controller();
+        match plans.iter_mut().find(|plan| plan.key.split(',').any(|one| one == controller)) {
+            Some(plan) => plan.writes.push(write),
+            None if write.must_succeed() => homeless.push(write),
+            None => {}
+        }
+    }
+    homeless
 }
 
 /// As with runc, a relative path starts at the caller's own cgroup, whichever that is in each hierarchy.
@@ -230,6 +255,18 @@ fn beside(
     homeless: &mut Vec<CgroupWrite>,
 ) -> Result<HierarchyPlan> {
     let mut plan = HierarchyPlan::new(String::new(), hierarchy, place.from(Path::new("")));
+    house_beside(&mut plan, hierarchy, resources, homeless)?;
+    plan.optional = plan.controllers.is_empty();
+    Ok(plan)
+}
+
+/// Takes the limits that v1 has no place for and v2 has.
+pub(super) fn house_beside(
+    plan: &mut HierarchyPlan,
+    hierarchy: &Hierarchy,
+    resources: &Resources,
+    homeless: &mut Vec<CgroupWrite>,
+) -> Result<()> {
     let counterpart = |write: &CgroupWrite| match write.controller() {
         "blkio" => "io".to_owned(),
         same => same.to_owned(),
@@ -242,6 +279,5 @@ fn beside(
         plan.writes = v2::writes(resources)?.into_iter().filter(mine).collect();
         homeless.retain(|write| !plan.controllers.contains(&counterpart(write)));
     }
-    plan.optional = plan.controllers.is_empty();
-    Ok(plan)
+    Ok(())
 }

@@ -18,11 +18,18 @@ const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
 /// # Errors
 /// For a value that v1 cannot express; the error names the field.
 pub fn writes(resources: &Resources) -> Result<Vec<CgroupWrite>> {
+    let mut writes = DeviceAccess::parse(&resources.devices)?.v1_writes()?;
+    writes.extend(limits(resources)?);
+    Ok(writes)
+}
+
+/// [`writes`] without devices.
+pub(super) fn limits(resources: &Resources) -> Result<Vec<CgroupWrite>> {
     if let Some(key) = resources.unified.keys().next() {
         let why = format!("\"{key}\" is for cgroup v2, and this host's controllers are on v1");
         return Err(Error::invalid("linux.resources.unified", why).remedy("use the fields for memory, cpu and so on"));
     }
-    let mut writes = DeviceAccess::parse(&resources.devices)?.v1_writes()?;
+    let mut writes = Vec::new();
     if let Some(memory) = &resources.memory {
         self::memory(memory, &mut writes)?;
     }
@@ -94,7 +101,8 @@ fn cpu(cpu: &Cpu, writes: &mut Vec<CgroupWrite>) -> Result<()> {
                 format!("{shares} is not between {} and {}", SHARES.start(), SHARES.end()),
             ));
         }
-        writes.push(CgroupWrite::new("cpu.shares", shares, field));
+        // An idle group takes none, but may be about to be idle no more.
+        writes.push(CgroupWrite::new("cpu.shares", shares, field).may_wait());
     }
     if let Some(period) = asked(cpu.period) {
         writes.push(CgroupWrite::new("cpu.cfs_period_us", period, "linux.resources.cpu.period").may_wait());

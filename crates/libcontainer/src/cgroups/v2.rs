@@ -63,7 +63,7 @@ fn or_max(value: i64) -> String {
 }
 
 /// v1 counts memory and swap together, v2 swap alone: -1 is unlimited, `None` not asked for.
-fn swap_alone(limit: Option<i64>, swap: Option<i64>) -> Result<Option<i64>> {
+pub(super) fn swap_alone(limit: Option<i64>, swap: Option<i64>) -> Result<Option<i64>> {
     let invalid = |why: String| Err(Error::invalid("linux.resources.memory.swap", why));
     match (swap, limit) {
         (None, Some(-1)) => Ok(Some(-1)), // unlimited memory means unlimited swap too, as on v1
@@ -79,10 +79,11 @@ fn swap_alone(limit: Option<i64>, swap: Option<i64>) -> Result<Option<i64>> {
 }
 
 fn cpu(cpu: &Cpu, writes: &mut Vec<CgroupWrite>) {
-    writes.extend(cpu.idle.map(|idle| CgroupWrite::new("cpu.idle", idle, "linux.resources.cpu.idle")));
+    // An idle group takes no weight: before it becomes so, or after it was.
     if let Some(shares) = cpu.shares.filter(|shares| *shares != 0) {
-        writes.push(CgroupWrite::new("cpu.weight", cpu_weight(shares), "linux.resources.cpu.shares"));
+        writes.push(CgroupWrite::new("cpu.weight", cpu_weight(shares), "linux.resources.cpu.shares").may_wait());
     }
+    writes.extend(cpu.idle.map(|idle| CgroupWrite::new("cpu.idle", idle, "linux.resources.cpu.idle")));
     if let Some(burst) = cpu.burst {
         writes.push(CgroupWrite::new("cpu.max.burst", burst, "linux.resources.cpu.burst").may_wait());
     }
@@ -97,7 +98,7 @@ fn cpu(cpu: &Cpu, writes: &mut Vec<CgroupWrite>) {
 
 /// v1's shares (2 to 262144, default 1024) as v2's weight (1 to 10000, default 100): runc's curve through
 /// all three points.
-fn cpu_weight(shares: u64) -> u64 {
+pub(super) fn cpu_weight(shares: u64) -> u64 {
     match shares {
         0..=2 => 1,
         262_144.. => 10_000,
@@ -136,7 +137,7 @@ fn block_io(block_io: &BlockIo, writes: &mut Vec<CgroupWrite>) {
 }
 
 /// v1's 10 to 1000 as v2's 1 to 10000, linearly.
-fn io_weight(weight: u16) -> u64 {
+pub(super) fn io_weight(weight: u16) -> u64 {
     1 + u64::from(weight.saturating_sub(10)) * 9999 / 990
 }
 

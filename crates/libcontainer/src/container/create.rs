@@ -10,7 +10,7 @@ use super::sockets::Sockets;
 use super::state::{self, State};
 use super::store::{Entry, check_id};
 use super::teardown::{self, Whose};
-use super::{CreateOptions, Launched, NotifyRelay, Store, notify};
+use super::{CreateOptions, Launched, NotifyRelay, Store, notify, oom};
 use crate::cgroups::{Cgroup, Membership};
 use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::hooks::{self, HookState};
@@ -52,10 +52,9 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
         bundle: bundle.clone(),
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
-        systemd_cgroup: options.systemd_cgroup,
         passed_fds,
     };
-    let mut plan = plan::plan(&spec, &request, &HostFacts::gather()?)?;
+    let mut plan = plan::plan(&spec, &request, &HostFacts::gather(options.systemd_cgroup)?)?;
     if plan.hooks.run_during_create() {
         plan.hooks.set_runtime_env(&super::own_environment());
     }
@@ -73,9 +72,11 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
     let launching = launch(sealed, birth(&plan, &membership), |channel, alone| {
         making.entry.leave_lock();
         init.run(channel, &alone)
-    })?;
+    });
     drop(init);
-    making.complete(launching, &plan, &sockets, &proc, options)
+    launching
+        .and_then(|launching| making.complete(launching, membership, &plan, &sockets, &proc, options))
+        .map_err(|error| oom::blame(error, &making.state.cgroup))
 }
 
 fn birth<'a>(plan: &Plan, membership: &'a Membership) -> Birth<'a> {
@@ -119,6 +120,7 @@ impl Making {
             cgroup: plan.cgroup.location(),
             keyring: plan.process.keyring.is_some(),
             namespaces: plan.namespaces.clone(),
+            resources: None,
             config,
         };
         let entry = store.create(&options.id)?;
@@ -132,8 +134,9 @@ impl Making {
 
     /// Leads init through the protocol; when this returns the container is complete.
     fn complete(
-        mut self,
+        &mut self,
         mut launching: Launching,
+        membership: Membership,
         plan: &Plan,
         sockets: &Sockets,
         proc: &HostProc,
@@ -151,6 +154,7 @@ impl Making {
         // The child makes its mounts meanwhile.
         let filter = compile(plan.process.seccomp.as_ref())?;
         let console = launching.until_ready(|init| self.run_hooks(plan, pid.as_raw_pid(), init))?;
+        membership.settle()?;
         attributes::limit(&plan.process.attributes, pid, proc)?;
         let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);
         self.save_init(pid, false)?;

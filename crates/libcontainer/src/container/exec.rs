@@ -2,7 +2,7 @@
 
 use super::report::Status;
 use super::sockets::Sockets;
-use super::{ExecOptions, Launched, Store, passed, pid_file, require_state};
+use super::{ExecOptions, Launched, Store, oom, passed, pid_file, require_state};
 use crate::attributes;
 use crate::error::{During, Error, Kind, Phase, Result};
 use crate::host::{HostProc, ProcessFacts};
@@ -25,7 +25,7 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
         Status::Paused => {
             return Err(refuse("cannot exec in a paused container").remedy("use --ignore-paused to override"));
         }
-        other => return Err(refuse(&format!("cannot exec in a {other} container"))),
+        other => return Err(oom::blame(refuse(&format!("cannot exec in a {other} container")), &state.cgroup)),
     }
     let container = state.open_init()?.ok_or_else(|| refuse("cannot exec in a stopped container"))?;
     let request = Request {
@@ -48,13 +48,16 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
     let membership = cgroup.membership().during(Phase::Cgroup)?;
     let joiner = Joiner { plan: &plan, namespaces: &state.namespaces, container: &container, proc: &proc };
     let birth = Birth { membership: &membership, namespaces: 0, staged: joiner.needs_stage() };
-    let mut launching = launch(sealed, birth, |channel, alone| joiner.run(channel, &alone))?;
-    let filter = compile(plan.seccomp.as_ref())?;
-    let console = launching.until_ready(|_| Ok(()))?;
-    attributes::limit(&plan.attributes, launching.pid(), &proc)?;
-    let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);
-    launching.pidfd().map_or(Ok(()), |pidfd| sockets.hand_over_pidfd(pidfd))?;
-    let (pid, pidfd) = launching.finish(filter, false)?;
+    let launched = || {
+        let mut launching = launch(sealed, birth, |channel, alone| joiner.run(channel, &alone))?;
+        let filter = compile(plan.seccomp.as_ref())?;
+        let console = launching.until_ready(|_| Ok(()))?;
+        attributes::limit(&plan.attributes, launching.pid(), &proc)?;
+        let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);
+        launching.pidfd().map_or(Ok(()), |pidfd| sockets.hand_over_pidfd(pidfd))?;
+        launching.finish(filter, false).map(|(pid, pidfd)| (pid, pidfd, console))
+    };
+    let (pid, pidfd, console) = launched().map_err(|error| oom::blame(error, &state.cgroup))?;
     if let Some(path) = &options.pid_file {
         pid_file::write(path, pid.as_raw_pid()).inspect_err(|_| {
             let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);

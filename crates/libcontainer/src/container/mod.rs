@@ -2,9 +2,11 @@
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod kill;
 mod notify;
+mod oom;
 mod passed;
 mod pause;
 mod pid_file;
@@ -16,18 +18,22 @@ mod state;
 mod store;
 mod teardown;
 mod time;
+mod update;
 
 pub use create::{create, run};
 pub use delete::{delete, delete_own};
+pub use events::{Event, Events, events, stats, watch_oom};
 pub use exec::exec;
 pub use kill::kill;
 pub use notify::NotifyRelay;
+pub use oom::out_of_memory;
 pub use pause::{pause, resume};
 pub use query::{configured_process, list, pids, state};
 pub use report::{Listed, StateReport, Status};
 pub use start::start;
 pub use store::Store;
 pub use time::rfc3339;
+pub use update::update;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;

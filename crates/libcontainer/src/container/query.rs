@@ -2,7 +2,7 @@
 
 use super::report::{Listed, StateReport, Status};
 use super::state::State;
-use super::{Store, require_state};
+use super::{Store, oom, require_state};
 use crate::error::{During, Error, Kind, Phase, Result};
 use crate::spec::Process;
 
@@ -54,6 +54,7 @@ fn report(state: &State) -> Result<StateReport> {
         created: state.created.clone(),
         annotations: head.annotations,
         owner: user_name(state.owner),
+        oom_killed: oom::is_oom_killed(state),
     })
 }
 

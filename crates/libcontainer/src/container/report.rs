@@ -56,6 +56,10 @@ pub struct StateReport {
     pub annotations: BTreeMap<String, String>,
     /// The name of the user who created it.
     pub owner: String,
+    /// Whether the kernel has killed any of its processes for lack of memory, whatever has become of the others; runtime.md
+    /// "State" allows more members than it names.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub oom_killed: bool,
 }
 
 /// What `list` knows of one container.

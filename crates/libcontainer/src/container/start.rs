@@ -6,7 +6,7 @@ use rustix::process::Pid;
 
 use super::report::Status;
 use super::state::State;
-use super::{NotifyRelay, Store, require_state};
+use super::{NotifyRelay, Store, oom, require_state};
 use crate::error::{During, Error, Kind, Phase, Result};
 use crate::hooks;
 use crate::process::{gate, wait};
@@ -23,13 +23,15 @@ pub fn start(store: &Store, id: &str) -> Result<Option<NotifyRelay>> {
     let state = require_state(&entry, id)?;
     match state.status()? {
         Status::Created => {}
-        Status::Stopped => return Err(refuse("cannot start a container that has stopped")),
+        Status::Stopped => {
+            return Err(oom::blame(refuse("cannot start a container that has stopped"), &state.cgroup));
+        }
         Status::Running => return Err(refuse("cannot start an already running container")),
         other => return Err(refuse(&format!("cannot start a container in the {other} state"))),
     }
     let pid = state.init.and_then(|init| Pid::from_raw(init.pid));
     let notify = pid.map_or(Ok(None), |pid| NotifyRelay::bind(&entry, pid))?;
-    gate::open(entry.as_fd()).during(Phase::Start)?;
+    gate::open(entry.as_fd()).during(Phase::Start).map_err(|error| oom::blame(error, &state.cgroup))?;
     run_poststart(&state)?;
     Ok(notify)
 }

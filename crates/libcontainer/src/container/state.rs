@@ -14,7 +14,7 @@ use crate::error::{Result, SysContext};
 use crate::hooks::{self, HookState, HooksPlan};
 use crate::namespaces::NamespacesPlan;
 use crate::process::wait;
-use crate::spec::{Hooks, Root, Spec, null_as_default, parse_json};
+use crate::spec::{Hooks, Resources, Root, Spec, null_as_default, parse_json};
 
 /// `state.json`. Whether a container waits, runs or has stopped is not in it: the kernel knows, and cannot be left with a
 /// wrong answer by a crash.
@@ -38,6 +38,9 @@ pub(crate) struct State {
     pub(crate) keyring: bool,
     /// What it does not share with the runtime.
     pub(crate) namespaces: NamespacesPlan,
+    /// The limits in force, once an update has changed them; before, config.json has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resources: Option<Resources>,
     /// config.json as it was: later changes must not affect the container (runtime.md "Lifecycle", step 2).
     pub(crate) config: Box<RawValue>,
 }
@@ -51,6 +54,19 @@ pub(super) struct Head {
     #[serde(deserialize_with = "null_as_default")]
     pub(super) annotations: BTreeMap<String, String>,
     hooks: Option<Hooks>,
+}
+
+/// The part of config.json that says the limits.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Limits {
+    linux: Option<LinuxLimits>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct LinuxLimits {
+    resources: Option<Resources>,
 }
 
 /// Init's identity: a pid alone may be another process's by now.
@@ -88,6 +104,15 @@ impl State {
     /// What little most commands need of that spec.
     pub(super) fn head(&self) -> Result<Head> {
         parse_json(self.config.get().as_bytes())
+    }
+
+    /// The limits in force.
+    pub(super) fn resources_in_force(&self) -> Result<Resources> {
+        if let Some(resources) = &self.resources {
+            return Ok(resources.clone());
+        }
+        let limits: Limits = parse_json(self.config.get().as_bytes())?;
+        Ok(limits.linux.and_then(|linux| linux.resources).unwrap_or_default())
     }
 
     /// What hooks are told of it.
@@ -132,4 +157,30 @@ pub(crate) fn identify(pid: rustix::process::Pid) -> Result<Init> {
     let pid = pid.as_raw_pid();
     let stat = wait::stat(pid).ok_or(rustix::io::Errno::SRCH).sys("open", format_args!("/proc/{pid}/stat"))?;
     Ok(Init { pid, start_time: stat.start_time })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn limits_in_force_are_the_configs_until_an_update() {
+        let config = r#"{"linux":{"resources":{"pids":{"limit":7}}}}"#;
+        // Before the first update they are not saved.
+        let old = json!({
+            "id": "c1", "bundle": "/b", "created": "", "owner": 0, "init": null, "creating": false, "keyring": false,
+            "cgroup": {"dirs": {}}, "namespaces": NamespacesPlan::default(), "config": {},
+        });
+        let mut state: State = serde_json::from_str(&old.to_string()).expect("an old state");
+        assert_eq!(state.resources_in_force().expect("none"), Resources::default());
+        state.config = RawValue::from_string(config.to_owned()).expect("JSON");
+        let limit = |state: &State| state.resources_in_force().expect("limits").pids.and_then(|pids| pids.limit);
+        assert_eq!(limit(&state), Some(7));
+        assert!(!serde_json::to_string(&state).expect("JSON").contains("resources\":null"));
+        state.resources = Some(serde_json::from_value(json!({ "pids": { "limit": 8 } })).expect("resources"));
+        let saved = serde_json::to_string(&state).expect("JSON");
+        assert_eq!(limit(&serde_json::from_str(&saved).expect("a new state")), Some(8));
+    }
 }

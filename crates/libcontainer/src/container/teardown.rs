@@ -30,9 +30,16 @@ pub(super) fn destroy(entry: &Entry, state: &State, cgroup: Whose) -> Result<Vec
             if !state.namespaces.makes(Kind::Pid) {
                 state.cgroup.kill_all(libc::SIGKILL).during(Phase::Delete)?;
             }
+            warnings.extend(state.cgroup.stop_unit().during(Phase::Delete)?);
             state.cgroup.remove().during(Phase::Delete)?;
         }
-        Whose::Unknown => warnings.extend(state.cgroup.remove().err().map(|error| error.to_string())),
+        Whose::Unknown => {
+            let removed = state.cgroup.stop_unit().and_then(|warning| {
+                warnings.extend(warning);
+                state.cgroup.remove()
+            });
+            warnings.extend(removed.err().map(|error| error.to_string()));
+        }
         Whose::Others => {}
     }
     // Before it had a cgroup nothing of the container was there to be stopped.

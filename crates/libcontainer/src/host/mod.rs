@@ -3,9 +3,11 @@
 mod cgroups;
 mod file;
 mod proc;
+mod systemd;
 
 pub use cgroups::{CgroupFacts, Hierarchy};
 pub use proc::HostProc;
+pub use systemd::SystemdFacts;
 
 pub(crate) use file::{read_all, read_file};
 
@@ -20,6 +22,8 @@ pub struct HostFacts {
     pub process: ProcessFacts,
     /// How control groups are laid out here.
     pub cgroups: CgroupFacts,
+    /// The manager of units, if it is to make the container's cgroup.
+    pub systemd: Option<SystemdFacts>,
 }
 
 /// What bears on a single process: all that `exec` needs.
@@ -36,12 +40,14 @@ pub struct ProcessFacts {
 }
 
 impl HostFacts {
-    /// Reads them.
+    /// Reads them, and, if it is to make the container's cgroup, asks `systemd`.
     ///
     /// # Errors
-    /// If /proc is not what proc(5) says.
-    pub fn gather() -> Result<HostFacts> {
-        Ok(HostFacts { process: ProcessFacts::gather()?, cgroups: CgroupFacts::gather()? })
+    /// If /proc is not what proc(5) says, or there is no systemd to be asked.
+    pub fn gather(systemd: bool) -> Result<HostFacts> {
+        let cgroups = CgroupFacts::gather()?;
+        let systemd = systemd.then(|| SystemdFacts::gather(&cgroups)).transpose()?;
+        Ok(HostFacts { process: ProcessFacts::gather()?, cgroups, systemd })
     }
 }
 

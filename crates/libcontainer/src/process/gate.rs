@@ -105,8 +105,7 @@ fn read_result(mut result: File) -> Result<()> {
     match (executing, error.is_empty()) {
         (true, true) => Ok(()),
         (false, true) => {
-            Err(Error::new(Kind::System, "the container's init was killed before it could execute its process")
-                .remedy("look for an OOM kill in the kernel's log"))
+            Err(Error::new(Kind::System, "the container's init was killed before it could execute its process"))
         }
         (_, false) => Err(serde_json::from_slice(error).unwrap_or_else(|_| garbled())),
     }

@@ -205,9 +205,6 @@ impl Launching {
         let Some(pidfd) = self.pidfd.take() else { return error };
         let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
         match wait::reap(pidfd.as_fd()) {
-            Ok(Ended::Killed(9)) => error
-                .cause("it was killed (signal 9)")
-                .remedy("if its memory limit is very small, raise linux.resources.memory.limit"),
             Ok(Ended::Killed(signal)) => error.cause(format!("it was killed by signal {signal}")),
             Ok(Ended::Exited(status)) => error.cause(format!("it exited with status {status}")),
             Err(_) => error,

@@ -49,7 +49,8 @@ fn parse_stat(text: &str) -> Option<ProcessStat> {
 pub fn open_process(pid: i32, start_time: u64) -> Result<Option<OwnedFd>> {
     let Some(number) = Pid::from_raw(pid) else { return Ok(None) };
     let pidfd = match rustix::process::pidfd_open(number, PidfdFlags::empty()) {
-        Err(Errno::SRCH) => return Ok(None),
+        // EINVAL: it is being collected at this moment, so that the number stands for no process any more.
+        Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
         other => other.sys("pidfd_open", pid)?,
     };
     // Checked after the pidfd was opened: from here on the pid cannot change its owner unnoticed.

@@ -45,23 +45,24 @@ pub enum HierarchySource {
     Filesystem(Vec<Parameter>),
 }
 
-/// v2: a mount of the whole in a namespace of its own, else the container's own directory.
+/// v2: in a namespace of its own a new mount, whose root is the container's own directory; else all that the host has, as
+/// with runc and crun, so that the path in /proc/self/cgroup leads to a directory (systemd and kubelets look there). That
+/// is bound: from the first cgroup namespace, a new mount would take `nsdelegate` and `memory_recursiveprot` away from
+/// the whole host (kernel/cgroup/cgroup.c, `apply_cgroup_root_flags`).
 pub(super) fn v2(input: &RootfsInput, mount: &Mount, attributes: Attributes, index: usize) -> Result<Action> {
-    if !input.cgroup_namespace
-        && let Some(own) = input.cgroup_dirs.get("")
-    {
+    let Some(v2) = &input.cgroups.v2 else {
+        let why = "this host has no cgroup hierarchy mounted";
+        return Err(Error::unsupported(format!("mounts[{index}].type: {why}")));
+    };
+    if !input.cgroup_namespace {
         return Ok(Action::Bind(Bind {
-            source: own.clone(),
+            source: v2.mountpoint.clone(),
             recursive: false,
             source_nofollow: false,
             destination_nofollow: false,
             copy_symlink: false,
             procfs: false,
         }));
-    }
-    if input.cgroups.v2.is_none() {
-        let why = "this host has no cgroup hierarchy mounted";
-        return Err(Error::unsupported(format!("mounts[{index}].type: {why}")));
     }
     Ok(Action::Filesystem(Filesystem {
         kind: "cgroup2".to_owned(),

@@ -48,6 +48,13 @@ fn go_runc() {
     let Command::Kill(kill) = kill else { panic!("{kill:?}") };
     assert_eq!((kill.all, kill.id.as_str(), kill.signal.as_deref()), (true, "abc", Some("9")));
 
+    let (_, update) = command("creel --root /r update --resources=- abc");
+    let Command::Update(update) = update else { panic!("{update:?}") };
+    assert_eq!((update.resources.as_deref(), update.id.as_str()), (path("-"), "abc"));
+    let (_, update) = command("creel update abc --memory-swap -1 --pids-limit=-1");
+    let Command::Update(update) = update else { panic!("{update:?}") };
+    assert_eq!((update.memory_swap.as_deref(), update.pids_limit.as_deref()), (Some("-1"), Some("-1")));
+
     let (_, delete) = command("creel --root /r delete --force abc");
     assert!(matches!(delete, Command::Delete(delete) if delete.force && delete.id == "abc"));
     let (_, ps) = command("creel --root /r ps --format json abc");

@@ -88,7 +88,7 @@ fn features() -> Features {
         linux: Linux {
             namespaces: namespaces(),
             capabilities: capabilities::known(u32::MAX),
-            cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: false },
+            cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: false },
             seccomp: Seccomp {
                 enabled: true,
                 actions: seccomp::KNOWN_ACTIONS,

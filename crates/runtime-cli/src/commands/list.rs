@@ -73,6 +73,7 @@ mod tests {
             created: "2026-11-22T12:42:05.385615368Z".into(),
             annotations: Default::default(),
             owner: "root".into(),
+            oom_killed: false,
         }]
     }
 

@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod exec_process;
 mod features;
@@ -14,6 +15,8 @@ mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
+mod update_limits;
 mod version;
 
 use std::process::ExitCode;
@@ -97,6 +100,7 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<ExitCode, Failure> {
     match command {
         Command::Create(args) => finish(create::run(context, &args, seal()?).context("creel create failed"), 1),
         Command::Delete(args) => finish(delete::run(context, &args), 1),
+        Command::Events(args) => finish(events::run(context, &args), 1),
         Command::Exec(args) => finish(exec::run(context, &args, seal()?).context("exec failed"), EXEC_FAILED),
         Command::Features => finish(features::run(), 1),
         Command::Kill(args) => finish(kill::run(context, &args), 1),
@@ -108,10 +112,9 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<ExitCode, Failure> {
         Command::Spec(args) => finish(spec::run(given(&args.bundle), args.rootless), 1),
         Command::Start(args) => finish(start::run(context, &args), 1),
         Command::State(args) => finish(state::run(context, &args), 1),
+        Command::Update(args) => finish(update::run(context, &args), 1),
         Command::Checkpoint(_) => finish(unsupported("checkpoint"), 1),
-        Command::Events(_) => finish(unsupported("events"), 1),
         Command::Restore(_) => finish(unsupported("restore"), 1),
-        Command::Update(_) => finish(unsupported("update"), 1),
     }
 }
 

@@ -1,8 +1,8 @@
 //! `io.containerd.cgroups.v1.Metrics`.
 
 use containerd_shim_protos::cgroups::metrics::{
-    BlkIOEntry, BlkIOStat, CPUStat, CPUUsage, HugetlbStat, MemoryEntry, MemoryOomControl, MemoryStat, Metrics, PidsStat,
-    RdmaEntry as RdmaMessage, RdmaStat, Throttle,
+    BlkIOEntry, BlkIOStat, CPUStat, CPUUsage, HugetlbStat, MemoryEntry, MemoryOomControl, MemoryStat, Metrics,
+    PidsStat, RdmaEntry as RdmaMessage, RdmaStat, Throttle,
 };
 use containerd_shim_protos::protobuf::MessageField;
 use libcontainer::cgroups::stats::{CpuStats, IoEntry, IoStats, MemoryCounter, MemoryStats, RdmaEntry, Stats};

@@ -98,6 +98,7 @@ impl Shim {
         let (bundle, stdio) = (container.bundle.to_string_lossy().into_owned(), container.init.stdio.clone());
         let name = Name::init(id);
         self.hold(&name, report);
+        self.watch_memory(id);
         let io = TaskIO {
             stdin: stdio.stdin,
             stdout: stdio.stdout,

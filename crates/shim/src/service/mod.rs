@@ -9,6 +9,7 @@ mod life;
 mod query;
 mod signal;
 mod start;
+mod stats;
 mod streams;
 
 use containerd_shim_protos::protobuf::Message;
@@ -45,6 +46,7 @@ pub(crate) enum Job {
     Pause { caller: Caller, id: String },
     Resume { caller: Caller, id: String },
     Kill { caller: Caller },
+    Update { caller: Caller },
     KillRest { id: String },
 }
 
@@ -79,8 +81,8 @@ impl Shim {
             "Connect" => self.connect(&parse(payload)?),
             "Shutdown" => self.shutdown(),
             "Checkpoint" => unimplemented("checkpoints: this version of creel has none"),
-            "Stats" => unimplemented("statistics: this version of creel has none"),
-            "Update" => unimplemented("updates: this version of creel has none"),
+            "Stats" => self.stats(&parse(payload)?),
+            "Update" => self.update(caller, &parse(payload)?),
             other => unimplemented(&format!("method {other}")),
         }
     }
@@ -95,6 +97,7 @@ impl Shim {
             Job::Pause { caller, id } => self.paused(caller, &id, outcome, true),
             Job::Resume { caller, id } => self.paused(caller, &id, outcome, false),
             Job::Kill { caller } => self.answer(caller, signal::outcome(outcome.map(drop))),
+            Job::Update { caller } => self.answer(caller, outcome.and_then(|_| nothing())),
             Job::KillRest { id } => {
                 if let Err(status) = outcome {
                     self.log.warning(format!("killing what container {id} left: {}", status.message));

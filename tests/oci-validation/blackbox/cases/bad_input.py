@@ -116,13 +116,13 @@ def a_negative_uid(t):
     t.refused("-1")
 
 
-@case()
+@case(crun="1.8.1 leaves the cgroup on v2")
 def an_unknown_rlimit(t):
     t.process["rlimits"] = [{"type": "RLIMIT_NOPE", "soft": 1, "hard": 1}]
     t.refused("RLIMIT_NOPE")
 
 
-@case()
+@case(crun="1.8.1 leaves the cgroup on v2")
 def an_rlimit_that_cannot_be_set(t):
     t.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 20, "hard": 10}]
     t.refused()

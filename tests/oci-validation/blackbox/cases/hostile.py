@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from cases.hooks import hook, log, note, script
-from suite import case
+from suite import PATIENCE, TIMEOUT, case
 
 OLD = "1.1.5"
 
@@ -22,12 +22,13 @@ def links(pid):
 
 
 def creating_under(t, kind, text):
-    """A create that has been held up by this hook for a while."""
-    hook(t, kind, script(t, text, f"slow-{kind}"))
+    """A create that is held up by this hook."""
+    begun = f"{t.directory}/begun-{kind}"
+    hook(t, kind, script(t, f"echo >{begun}; {text}", f"slow-{kind}"))
     t.process["args"] = ["/bin/sleep", "1000"]
     t.save()
     creating = t.start_rt("create", t.id)
-    time.sleep(1)
+    t.until(lambda: os.path.exists(begun), "the hook")
     return creating
 
 
@@ -71,7 +72,13 @@ def ignored_signals_are_not_inherited(t):
 
     command = [t.runtime, "--root", t.root, "run", t.id]
     result = subprocess.run(
-        command, cwd=t.bundle, stdin=subprocess.DEVNULL, capture_output=True, text=True, preexec_fn=ignore, timeout=20
+        command,
+        cwd=t.bundle,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        preexec_fn=ignore,
+        timeout=TIMEOUT,
     )
     t.equal(result.returncode, 0, result.stderr)
     ignored = re.search(r"SigIgn:\s*(\w+)", result.stdout)[1]
@@ -100,11 +107,14 @@ def creating_and_deleting_at_once_loses_nothing(t):
     t.process["args"] = ["/bin/sleep", "1000"]
     t.save()
     end = time.monotonic() + 8
+    nothing = subprocess.DEVNULL
 
     def forever(*arguments):
         command = [t.runtime, "--root", t.root, *arguments, t.id]
         while time.monotonic() < end:
-            subprocess.run(command, cwd=t.bundle, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+            # No pipes: the last container would hold them open.
+            subprocess.run(command, cwd=t.bundle, stdin=nothing, stdout=nothing, stderr=nothing, timeout=TIMEOUT)
+        os._exit(0)
 
     children = []
     for arguments in [("create",), ("delete", "--force")] * 3:
@@ -113,10 +123,10 @@ def creating_and_deleting_at_once_loses_nothing(t):
             try:
                 forever(*arguments)
             finally:
-                os._exit(0)
+                os._exit(1)
         children.append(pid)
-    for pid in children:
-        os.waitpid(pid, 0)
+    codes = [os.waitpid(pid, 0)[1] for pid in children]
+    t.equal(codes, [0] * 6, "loops, 1 being a command that hangs")
     t.rt("delete", "--force", t.id)
     t.none_left()
 
@@ -131,7 +141,7 @@ def a_container_whose_hook_hangs_can_be_deleted(t):
 
 @case(runc="leaves the cgroups", crun="likewise")
 def an_init_dies_with_a_killed_create(t):
-    creating = creating_under(t, "createContainer", "exec sleep 3")
+    creating = creating_under(t, "createContainer", f"exec sleep {3 * PATIENCE:g}")
     creating.kill()
     creating.wait()
     t.rt("delete", "--force", t.id)
@@ -172,7 +182,7 @@ def nothing_can_join_before_the_root_is_changed(t):
     """An exec while create's hooks run would be at the root of a copy of the host's mounts."""
     for kind in ("createRuntime", "createContainer"):
         t.config["hooks"] = {}
-        creating = creating_under(t, kind, "exec sleep 2")
+        creating = creating_under(t, kind, f"exec sleep {2 * PATIENCE:g}")
         t.equal(t.state()["status"], "creating")
         t.exec("ls", "/", code=255)
         t.finish(creating)

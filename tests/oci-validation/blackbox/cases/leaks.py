@@ -3,12 +3,13 @@
 import os
 import subprocess
 
-from suite import case
+from suite import PATIENCE, TIMEOUT, case
 
 
 def times(t, default):
-    """How often: BLACKBOX_RUNS, or for peers a tenth of what creel has to do."""
-    return int(os.environ.get("BLACKBOX_RUNS", default if t.name == "creel" else default // 10))
+    """How often: BLACKBOX_RUNS, or for peers a tenth of what creel has to do; less where the machine is slow."""
+    runs = default if t.name == "creel" else default // 10
+    return int(os.environ.get("BLACKBOX_RUNS") or max(5, runs / PATIENCE))
 
 
 def open_files():
@@ -21,7 +22,7 @@ def a_thousand_runs(t):
     t.save()
     command = [t.runtime, "--root", t.root, "run", t.id]
     for number in range(times(t, 1000)):
-        result = subprocess.run(command, cwd=t.bundle, stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+        result = subprocess.run(command, cwd=t.bundle, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT)
         t.equal(result.returncode, 0, f"exit code of run {number}: {result.stderr}")
     t.none_left()
 

@@ -251,7 +251,7 @@ def delete_force_kills(t):
     t.none_left()
 
 
-@case()
+@case(runc="1.1.5 leaves the cgroup on v2")
 def delete_force_reaches_every_process_of_a_shared_pid_namespace(t):
     t.remove_namespace("pid")
     t.sleeper(command=["sh", "-c", "sleep 1001 & sleep 1002 & wait"])

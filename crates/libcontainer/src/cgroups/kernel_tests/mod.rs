@@ -3,6 +3,8 @@
 
 mod create;
 mod life;
+mod stats;
+mod update;
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -42,7 +44,7 @@ impl Container {
     fn plan(facts: &CgroupFacts, path: &str, resources: Value) -> CgroupPlan {
         let linux: Linux =
             serde_json::from_value(json!({ "cgroupsPath": path, "resources": resources })).expect("linux");
-        plan(&linux, "c1", false, facts).expect("plan")
+        plan(&linux, "c1", facts).expect("plan")
     }
 
     fn unique() -> String {

@@ -1,0 +1,38 @@
+//! `update`: other limits for a container that lives.
+
+use super::report::Status;
+use super::{Store, require_state};
+use crate::cgroups::plan_update;
+use crate::error::{During, Error, Kind, Phase, Result};
+use crate::host::{CgroupFacts, SystemdFacts};
+use crate::spec::Resources;
+
+/// Changes the limits of a created, running or paused container; gives warnings. What is not given stays as it is, and
+/// if anything cannot be had, all does.
+///
+/// # Errors
+/// [`Kind::WrongState`] if the container has stopped; those of [`plan_update`] and
+/// [`Cgroup::update`](crate::cgroups::Cgroup::update).
+pub fn update(store: &Store, id: &str, given: &Resources) -> Result<Vec<String>> {
+    let entry = store.open_locked(id)?;
+    let mut state = require_state(&entry, id)?;
+    if matches!(state.status()?, Status::Stopped | Status::Creating) {
+        return Err(Error::new(Kind::WrongState, "container not running").during(Phase::Update));
+    }
+    let in_force = state.resources_in_force()?;
+    let systemd = state.cgroup.unit().map(|unit| SystemdFacts::of(unit.manager)).transpose()?;
+    let plan = plan_update(&state.cgroup, &in_force, given, &CgroupFacts::gather()?, systemd.as_ref());
+    let plan = plan.during(Phase::Update)?;
+    let updated = state.cgroup.update(&plan)?;
+    state.resources = Some(plan.resources.clone());
+    match entry.save(&state) {
+        Ok(()) => Ok(warnings(given)),
+        // What is on record, and what the next update is laid over, must be what is in force.
+        Err(error) => Err(updated.take_back(error)),
+    }
+}
+
+fn warnings(given: &Resources) -> Vec<String> {
+    let kernel = given.memory.as_ref().is_some_and(|memory| memory.kernel.is_some() || memory.kernel_tcp.is_some());
+    kernel.then(|| "limits of kernel memory are ignored: the kernel has them no more".to_owned()).into_iter().collect()
+}

@@ -1,0 +1,40 @@
+//! `update`: other limits for a container that lives.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Result, anyhow, bail};
+use libcontainer::container;
+use libcontainer::spec::Resources;
+
+use super::{Context, check_id, update_limits};
+use crate::cli::{self, given};
+use crate::logging::plain;
+
+/// Changes the limits.
+pub fn run(context: Context<'_>, args: &cli::Update) -> Result<u8> {
+    let store = context.store()?;
+    check_id(&args.id)?;
+    for (flag, schema) in [("l3-cache-schema", &args.l3_cache_schema), ("mem-bw-schema", &args.mem_bw_schema)] {
+        if schema.as_ref().is_some_and(|schema| !schema.is_empty()) {
+            bail!("--{flag}: Intel RDT is not supported yet by this version of creel");
+        }
+    }
+    let limits = match given(&args.resources) {
+        Some(path) => from_file(&path)?,
+        None => update_limits::from_flags(args)?,
+    };
+    context.log.warnings(&container::update(&store, &args.id, &limits)?);
+    Ok(0)
+}
+
+fn from_file(path: &Path) -> Result<Resources> {
+    let (name, text) = if path == Path::new("-") {
+        let mut text = Vec::new();
+        ("stdin".to_owned(), std::io::stdin().read_to_end(&mut text).map(|_| text))
+    } else {
+        (path.display().to_string(), std::fs::read(path))
+    };
+    let text = text.map_err(|error| anyhow!("open {name}: {}", plain(&error)))?;
+    Ok(update_limits::from_json(&text).map_err(|error| error.within(name))?)
+}
