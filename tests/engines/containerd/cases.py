@@ -170,6 +170,51 @@ def events_in_order(e):
 
 
 @case
+def statistics(e):
+    with e.running("c", "sh", "-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 1000"):
+        time.sleep(0.5)
+        metrics = e.ctr("task", "metrics", "--format", "json", "c")
+        found = re.search(r'"(?:total|usage_usec|usageUsec)":\s*"?(\d+)', metrics)
+        check(found and int(found.group(1)) > 0, f"processor time in {metrics}")
+        check(re.search(r'"pids":\s*{\s*"current":\s*"?1', metrics), f"one process in {metrics}")
+
+
+@case
+def running_out_of_memory_is_told_before_the_end(e):
+    with e.events() as lines:
+        output = e.run("c", "tail", "/dev/zero", flags=["--memory-limit", "16777216"])
+        equal(output.status, 137, f"status ({output!r})")
+        eventually(lambda: "/tasks/delete" in topics(lines), f"the last of {lines}")
+    found = topics(lines)
+    check("/tasks/oom" in found, f"{found}")
+    check(found.index("/tasks/oom") < found.index("/tasks/exit"), f"the order of {found}")
+
+
+@case
+def limits_can_be_changed(e):
+    with e.running("c", flags=["--memory-limit", "67108864"]):
+        resources = b'\x0a\x01x\x12\x26{"memory":{"limit":33554432},"cpu":{}}'
+        equal(len(resources), 5 + 0x26, "the length")
+        equal(e.call("Update", (1, "c"), (2, resources))[0], 0, "the code")
+        files = ["/sys/fs/cgroup/memory/default/c/memory.limit_in_bytes", "/sys/fs/cgroup/default/c/memory.max"]
+        (found,) = [open(path).read().strip() for path in files if os.path.exists(path)]
+        equal(found, "33554432", "the limit")
+
+
+@case(runc="containerd 1.6's has one version, 2's the other")
+def both_versions_of_the_task_api_and_nothing_else(e):
+    with e.running("c"):
+        for version in (2, 3):
+            service = f"containerd.task.v{version}.Task"
+            equal(e.call("Connect", (1, "c"), service=service)[0], 0, service)
+            code, answer = e.call("State", (1, "none"), service=service)
+            equal((code, b"container not created" in answer), (5, True), "not found")
+        equal(e.call("Checkpoint", (1, "c"))[0], 12, "unimplemented")
+        equal(e.call("Connect", (1, "c"), service="containerd.task.v9.Task")[0], 12, "unimplemented")
+        equal(e.call("Nonsense", (1, "c"))[0], 12, "unimplemented")
+
+
+@case
 def the_end_of_an_exec_precedes_that_of_init(e):
     with e.events() as lines:
         with e.running("c"):

@@ -5,7 +5,8 @@
 
 SHIM_DIRECTORY holds containerd-shim-creel-v2. With `--runtime io.containerd.runc.v2` the same cases run on containerd's
 own shim, which shows whether they are right. `--containerd` names a directory with another containerd and ctr than
-those in PATH. Needs root; runs in a mount namespace of its own, with a tmpfs on /run/containerd.
+those in PATH. Needs root; runs in a mount namespace of its own, with a tmpfs on /run/containerd
+that everything is on.
 """
 
 import argparse
@@ -79,7 +80,7 @@ def main():
     if options.inside:
         return inside(options)
     os.makedirs("/run/containerd", exist_ok=True)
-    script = 'mount -t tmpfs -o mode=711 none /run/containerd && exec "$@"'
+    script = 'mount -t tmpfs -o mode=711,size=2g none /run/containerd && export TMPDIR=/run/containerd && exec "$@"'
     return subprocess.call(["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh",
                             sys.executable, *sys.argv, "--inside"])  # fmt: skip
 

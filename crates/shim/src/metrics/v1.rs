@@ -5,7 +5,9 @@ use containerd_shim_protos::cgroups::metrics::{
     PidsStat, RdmaEntry as RdmaMessage, RdmaStat, Throttle,
 };
 use containerd_shim_protos::protobuf::MessageField;
-use libcontainer::cgroups::stats::{CpuStats, IoEntry, IoStats, MemoryCounter, MemoryStats, RdmaEntry, Stats};
+use libcontainer::cgroups::stats::{
+    CpuStats, IoEntry, IoStats, MemoryCounter, MemoryStats, RdmaEntry, RdmaStats, Stats,
+};
 
 /// All of it.
 pub fn metrics(stats: &Stats) -> Metrics {
@@ -25,11 +27,7 @@ pub fn metrics(stats: &Stats) -> Metrics {
         cpu: MessageField::some(cpu(&stats.cpu)),
         memory: MessageField::some(memory(&stats.memory)),
         blkio: MessageField::some(blkio(&stats.io)),
-        rdma: MessageField::some(RdmaStat {
-            current: stats.rdma.current.iter().map(rdma).collect(),
-            limit: stats.rdma.limit.iter().map(rdma).collect(),
-            ..RdmaStat::default()
-        }),
+        rdma: rdma(&stats.rdma).into(),
         memory_oom_control: stats
             .memory
             .oom_control
@@ -134,13 +132,17 @@ fn entry(entry: &IoEntry) -> BlkIOEntry {
     BlkIOEntry { op, major, minor, value, ..BlkIOEntry::default() }
 }
 
-fn rdma(entry: &RdmaEntry) -> RdmaMessage {
-    RdmaMessage {
+/// Absent where no container uses any, as in containerd's own shim.
+fn rdma(stats: &RdmaStats) -> Option<RdmaStat> {
+    let message = |entry: &RdmaEntry| RdmaMessage {
         device: entry.device.clone(),
         hca_handles: entry.hca_handles,
         hca_objects: entry.hca_objects,
         ..RdmaMessage::default()
-    }
+    };
+    let list = |entries: &[RdmaEntry]| entries.iter().map(message).collect::<Vec<_>>();
+    let (current, limit) = (list(&stats.current), list(&stats.limit));
+    (!current.is_empty() || !limit.is_empty()).then(|| RdmaStat { current, limit, ..RdmaStat::default() })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use containerd_shim_protos::cgroups_v2::metrics::{
     RdmaEntry as RdmaMessage, RdmaStat,
 };
 use containerd_shim_protos::protobuf::MessageField;
-use libcontainer::cgroups::stats::{CpuStats, IoStats, MemoryStats, Pressure, RdmaEntry, Stall, Stats};
+use libcontainer::cgroups::stats::{CpuStats, IoStats, MemoryStats, Pressure, RdmaEntry, RdmaStats, Stall, Stats};
 
 /// The message counts in microseconds, the library in nanoseconds.
 const NANOS_PER_MICRO: u64 = 1000;
@@ -26,11 +26,7 @@ pub fn metrics(stats: &Stats) -> Metrics {
         pids: MessageField::some(PidsStat { current, limit, ..PidsStat::default() }),
         cpu: MessageField::some(cpu(&stats.cpu)),
         memory: MessageField::some(memory(&stats.memory)),
-        rdma: MessageField::some(RdmaStat {
-            current: stats.rdma.current.iter().map(rdma).collect(),
-            limit: stats.rdma.limit.iter().map(rdma).collect(),
-            ..RdmaStat::default()
-        }),
+        rdma: rdma(&stats.rdma).into(),
         io: MessageField::some(io(&stats.io)),
         hugetlb: hugetlb.collect(),
         memory_events: stats
@@ -145,13 +141,17 @@ fn pressure(pressure: &Pressure) -> PSIStats {
     PSIStats { some, full, ..PSIStats::default() }
 }
 
-fn rdma(entry: &RdmaEntry) -> RdmaMessage {
-    RdmaMessage {
+/// Absent where no container uses any, as in containerd's own shim.
+fn rdma(stats: &RdmaStats) -> Option<RdmaStat> {
+    let message = |entry: &RdmaEntry| RdmaMessage {
         device: entry.device.clone(),
         hca_handles: entry.hca_handles,
         hca_objects: entry.hca_objects,
         ..RdmaMessage::default()
-    }
+    };
+    let list = |entries: &[RdmaEntry]| entries.iter().map(message).collect::<Vec<_>>();
+    let (current, limit) = (list(&stats.current), list(&stats.limit));
+    (!current.is_empty() || !limit.is_empty()).then(|| RdmaStat { current, limit, ..RdmaStat::default() })
 }
 
 #[cfg(test)]
