@@ -52,7 +52,7 @@ bench: build ## time creel beside its peers and write docs/benchmarks.md
 bench-shim: build ## measure the shim beside containerd's own and write docs/benchmarks-shim.md
 	@tests/engines/containerd/bench.py --write docs/benchmarks-shim.md $(dir $(SHIM))
 
-engines: build ## run the shim under Debian's containerd
+engines: build ## run the shim's cases under the containerd that is installed
 	@tests/engines/containerd/run.py $(dir $(SHIM))
 
 validate: ## the table of the 58 runtime-tools programs, RUNTIME beside PEERS

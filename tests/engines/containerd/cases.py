@@ -348,6 +348,23 @@ def a_client_that_goes_away_does_not_kill_the_container(e):
         e.remove("c")
 
 
+@case
+def containerd_is_killed_in_the_middle_of_calls(e):
+    for step in range(12):
+        client = e.popen("run", "-d", "--null-io", "--runtime", e.runtime, "docker.io/library/busybox:test", "c",
+                         "sleep", "1000", stdout=-3, stderr=-3)  # fmt: skip
+        time.sleep(0.02 * step)
+        e.kill()
+        client.wait()
+        e.start()
+        pids = with_argument("1000")
+        if e.status("c") == "RUNNING":
+            equal(e.exec("c", "e", "echo", "there").out, "there\n", f"exec after step {step}")
+        e.remove("c")
+        eventually(lambda: not with_argument("1000"), f"the end of {pids} after step {step}")
+        eventually(lambda: not e.shims(), f"the end of the shims after step {step}: {e.shims()}")
+
+
 @case(runc="it leaves its socket")
 def a_shim_that_is_killed_leaves_nothing(e):
     with e.events() as lines:
