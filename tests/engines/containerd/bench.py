@@ -87,6 +87,9 @@ def latencies(engine, peers, rounds):
         # The first two warm caches.
         peer.figures["run"] = statistics.median(runs[peer][2:])
         peer.figures["exec"] = statistics.median(execs[peer][2:])
+    floor = statistics.median(timed(lambda: engine.ctr("version")) for _ in range(rounds))
+    for peer in peers:
+        peer.figures["floor"] = floor
     remove_all(engine, [f"bench-{peer.name}" for peer in peers])
 
 
@@ -107,6 +110,7 @@ def table(peers, version, options):
     rows = [
         ("`ctr run --rm` of `/bin/true`, ms", lambda f: f"{f['run']:.0f}"),
         ("`ctr task exec` of `/bin/true`, ms", lambda f: f"{f['exec']:.0f}"),
+        ("`ctr version`, which any of these includes, ms", lambda f: f"{f['floor']:.0f}"),
         (f"{options.pods} × `ctr run -d` at once, s", lambda f: f"{f['at once'] / 1000:.1f}"),
         (f"{options.pods} pods of one container: PSS per pod, KiB", lambda f: f"{f['one']['pss']:.0f}"),
         ("the same, marginal", lambda f: f"{f['one']['marginal']:.0f}"),

@@ -27,6 +27,10 @@ state = "{work}/state"
 disabled_plugins = [{disabled}]
 [grpc]
   address = "{work}/c.sock"
+# Half of the time, at most: otherwise `ctr run` waits for multiples of 50 ms for it, at its begin and its end.
+[plugins."io.containerd.gc.v1.scheduler"]
+  pause_threshold = 0.5
+  mutation_threshold = 10000
 """
 # What this test does not use, and what would be in the way of a quick start.
 DISABLED = (
