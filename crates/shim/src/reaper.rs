@@ -15,7 +15,8 @@ use containerd_shim_protos::protobuf::MessageField;
 /// What shells add to a signal's number.
 const SIGNALLED: i32 = 128;
 
-/// A child that ended before anybody knew it: perhaps one that a worker is about to report.
+/// A child that ended before anybody knew it: perhaps one that a worker is about to report. It is only remembered while a
+/// worker is under way, which is far shorter than the kernel takes to give out a pid again.
 #[derive(Debug)]
 pub struct Stranger {
     pid: i32,

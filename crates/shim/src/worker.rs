@@ -31,8 +31,6 @@ const MOST_DESCRIPTORS: usize = 8;
 pub struct Report {
     /// The process that it launched.
     pub pid: i32,
-    /// Its identity beside the pid: clock ticks after boot.
-    pub start_time: u64,
     /// The logger that it started.
     pub logger: Option<i32>,
     /// Whether the container has no PID namespace of its own.
