@@ -166,7 +166,6 @@ impl Creation {
             shares_pids: shares_pids(&self.bundle),
             warnings: launched.warnings,
             kept,
-            ..Report::default()
         })
     }
 }
