@@ -31,6 +31,9 @@ use crate::worker::{Outcome, Worker};
 
 /// How often a terminal that no process has open is looked at again.
 const HUNG_UP_RETRY: Duration = Duration::from_millis(50);
+/// How long a shim waits for its first, or next, container. A containerd that was killed after it had started a shim, or
+/// before it could tell it to end, does not always remember it.
+const LONGEST_EMPTY: Duration = Duration::from_secs(60);
 /// How long a shim that was told to end tries to be rid of its last events.
 const LAST_EVENTS: Duration = Duration::from_secs(5);
 
@@ -71,6 +74,8 @@ pub struct Shim {
     /// By container.
     memory: BTreeMap<String, (u32, OomWatch)>,
     hung_up_until: Option<Instant>,
+    /// Since when there is no container.
+    empty_since: Option<Instant>,
     /// Told to end: with the last event taken, or at this time.
     ending: Option<Instant>,
     numbers: u32,
@@ -99,6 +104,7 @@ impl Shim {
             pumps: BTreeMap::new(),
             memory: BTreeMap::new(),
             hung_up_until: None,
+            empty_since: Some(Instant::now()),
             ending: None,
             numbers: 0,
         };
@@ -377,7 +383,8 @@ impl Shim {
 
     fn deadline(&self) -> Option<Instant> {
         let partings = self.partings.iter().map(Parting::deadline).min();
-        [self.publisher.retry_at(), self.hung_up_until, self.ending, partings].into_iter().flatten().min()
+        let empty = self.empty_since.filter(|_| self.ending.is_none()).map(|since| since + LONGEST_EMPTY);
+        [self.publisher.retry_at(), self.hung_up_until, self.ending, partings, empty].into_iter().flatten().min()
     }
 
     fn keep_time(&mut self) {
@@ -394,6 +401,11 @@ impl Shim {
             numbers.into_iter().for_each(|number| self.serve_pump(number));
         }
         self.press_loggers(now);
+        match self.containers.is_empty() {
+            true if *self.empty_since.get_or_insert(now) + LONGEST_EMPTY <= now => self.end(),
+            true => {}
+            false => self.empty_since = None,
+        }
     }
 
     /// `Shutdown`: end when the last events are taken.
