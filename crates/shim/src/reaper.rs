@@ -1,7 +1,7 @@
 //! The one place where children are collected: workers, loggers, containers' processes, and whatever a container left to
 //! us as the subreaper.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{WaitOptions, WaitStatus};
 
@@ -12,6 +12,8 @@ use crate::shim::Shim;
 use containerd_shim_protos::events::task::TaskExit;
 use containerd_shim_protos::protobuf::MessageField;
 
+/// How long a process's end is kept for its output to be read.
+const LONGEST_LINGERING: Duration = Duration::from_millis(100);
 /// What shells add to a signal's number.
 const SIGNALLED: i32 = 128;
 
@@ -32,7 +34,7 @@ impl Shim {
                 continue;
             }
             match self.owner(pid.as_raw_pid()) {
-                Some(name) => self.ended(&name, exit),
+                Some(name) => self.has_ended(name, exit),
                 None if self.part_from(pid) => {}
                 None if self.awaits_processes() => {
                     self.strangers.push(Stranger { pid: pid.as_raw_pid(), exit });
@@ -57,7 +59,32 @@ impl Shim {
     /// A worker has reported a process: it may have ended already.
     pub(crate) fn meet(&mut self, name: &Name, pid: i32) {
         if let Some(exit) = self.take_stranger(pid) {
-            self.ended(name, exit);
+            self.has_ended(name.clone(), exit);
+        }
+    }
+
+    /// A process has ended; its end is told when its last words have been read. A client that hears of it before it has
+    /// as much as opened the FIFO gives that up (`ctr` does), and the output of a fast process would be lost.
+    fn has_ended(&mut self, name: Name, exit: Exit) {
+        match self.has_unread_output(&name) {
+            true => self.lingering.push((name, exit, Instant::now() + LONGEST_LINGERING)),
+            false => self.ended(&name, exit),
+        }
+    }
+
+    fn has_unread_output(&self, name: &Name) -> bool {
+        let process = self.containers.get(&name.container).and_then(|container| container.process(&name.exec).ok());
+        let outputs = process.map(|process| process.held.outputs.as_slice()).unwrap_or_default();
+        outputs.iter().any(|fifo| rustix::io::ioctl_fionread(fifo).is_ok_and(|unread| unread > 0))
+    }
+
+    /// Tells of those whose output was read, or who have waited long enough for that.
+    pub(crate) fn stop_lingering(&mut self, now: Instant) {
+        for (name, exit, until) in std::mem::take(&mut self.lingering) {
+            match now < until && self.has_unread_output(&name) {
+                true => self.lingering.push((name, exit, until)),
+                false => self.ended(&name, exit),
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use crate::events::{Event, Publisher};
 use crate::io::pump::{Pump, State};
 use crate::log::Log;
 use crate::poll::{Poll, Token};
-use crate::process::{Caller, Container};
+use crate::process::{Caller, Container, Exit, Name};
 use crate::reaper::Stranger;
 use crate::service::Job;
 use crate::service::delete::Parting;
@@ -62,6 +62,8 @@ pub struct Shim {
     pub(crate) log: Log,
     pub(crate) containers: BTreeMap<String, Container>,
     pub(crate) strangers: Vec<Stranger>,
+    /// Ended, with output that was not read yet, and until when to wait for that.
+    pub(crate) lingering: Vec<(Name, Exit, Instant)>,
     pub(crate) partings: Vec<Parting>,
     listener: OwnedFd,
     socket: PathBuf,
@@ -94,6 +96,7 @@ impl Shim {
             log: setup.log,
             containers: BTreeMap::new(),
             strangers: Vec::new(),
+            lingering: Vec::new(),
             partings: Vec::new(),
             listener: setup.listener,
             socket: setup.socket,
@@ -384,7 +387,11 @@ impl Shim {
     fn deadline(&self) -> Option<Instant> {
         let partings = self.partings.iter().map(Parting::deadline).min();
         let empty = self.empty_since.filter(|_| self.ending.is_none()).map(|since| since + LONGEST_EMPTY);
-        [self.publisher.retry_at(), self.hung_up_until, self.ending, partings, empty].into_iter().flatten().min()
+        let lingering = (!self.lingering.is_empty()).then(Instant::now);
+        [self.publisher.retry_at(), self.hung_up_until, self.ending, partings, empty, lingering]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn keep_time(&mut self) {
@@ -401,6 +408,7 @@ impl Shim {
             numbers.into_iter().for_each(|number| self.serve_pump(number));
         }
         self.press_loggers(now);
+        self.stop_lingering(now);
         match self.containers.is_empty() {
             true if *self.empty_since.get_or_insert(now) + LONGEST_EMPTY <= now => self.end(),
             true => {}
