@@ -9,6 +9,7 @@ PEERS ?= runc,crun
 # .cargo/config.toml names a target, so that build scripts stay dynamic; hence the directory.
 HOST := $(shell rustc --print host-tuple 2>/dev/null)
 CREEL := $(CURDIR)/target/$(HOST)/release/creel
+SHIM := $(dir $(CREEL))containerd-shim-creel-v2
 # What boots virtual machines for test-lab; what of it is to run there (hack/test-lab.py --help): all, if it is not said.
 LAB ?= $(CURDIR)/../shared/lab/lab
 LAYOUTS ?=
@@ -18,7 +19,7 @@ TESTS ?=
 RUNTIME ?= $(CREEL)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deps build test test-lab check bench validate blackbox parity install clean
+.PHONY: help demo deps build test test-lab check bench bench-shim engines validate blackbox parity install clean
 
 help: ## print this menu
 	@echo "creel: make TARGET"; echo
@@ -32,9 +33,9 @@ demo: ## install what is missing, build, and run a busybox container step by ste
 deps: ## install what building and testing need (apt-get, only what is missing)
 	@hack/install-deps.sh
 
-build: ## build the release binary
+build: ## build the release binaries
 	@$(CARGO) build --release --locked
-	@echo "built $(CREEL)"
+	@echo "built $(CREEL) and $(SHIM)"
 
 test: ## run every test: unit and kernel tests, the black-box suite, the runtime-tools programs
 	@hack/test.sh
@@ -48,6 +49,12 @@ check: ## formatting, lints, layers, where unsafe may be
 bench: build ## time creel beside its peers and write docs/benchmarks.md
 	@hack/bench.sh $(CREEL),$(PEERS)
 
+bench-shim: build ## measure the shim beside containerd's own and write docs/benchmarks-shim.md
+	@tests/engines/containerd/bench.py --write docs/benchmarks-shim.md $(dir $(SHIM))
+
+engines: build ## run the shim's cases under the containerd that is installed
+	@tests/engines/containerd/run.py $(dir $(SHIM))
+
 validate: ## the table of the 58 runtime-tools programs, RUNTIME beside PEERS
 	@tests/oci-validation/runtime-tools/validate.py $(RUNTIME),$(PEERS)
 
@@ -57,9 +64,10 @@ blackbox: ## the table of our own black-box suite, RUNTIME beside PEERS
 parity: build ## write docs/cgroup-parity.md: what the kernel has after each limit, creel beside PEERS, on v1 and v2
 	@LAB=$(LAB) hack/parity.py $(RUNTIME),$(PEERS)
 
-install: build ## install creel to DESTDIR/PREFIX/bin
+install: build ## install creel and its containerd shim to DESTDIR/PREFIX/bin
 	@install -D -m 755 $(CREEL) $(DESTDIR)$(PREFIX)/bin/creel
-	@echo "installed $(DESTDIR)$(PREFIX)/bin/creel"
+	@install -D -m 755 $(SHIM) $(DESTDIR)$(PREFIX)/bin/containerd-shim-creel-v2
+	@echo "installed creel and containerd-shim-creel-v2 to $(DESTDIR)$(PREFIX)/bin"
 
 clean: ## remove what was built
 	@$(CARGO) clean

@@ -14,6 +14,7 @@ needs=(
     "util-linux unshare"
     "runc runc"
     "crun crun"
+    "containerd containerd"
 )
 missing=()
 for need in "${needs[@]}"; do

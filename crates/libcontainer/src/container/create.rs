@@ -155,7 +155,7 @@ impl Making {
         let console = launching.until_ready(|init| self.run_hooks(plan, pid.as_raw_pid(), init))?;
         membership.settle()?;
         attributes::limit(&plan.process.attributes, pid, proc)?;
-        let console = sockets.hand_over_console(console)?.filter(|_| options.attach_console);
+        let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);
         self.save_init(pid, false)?;
         if let Some(path) = &options.pid_file {
             super::pid_file::write(path, pid.as_raw_pid())?;

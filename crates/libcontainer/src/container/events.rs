@@ -21,6 +21,14 @@ pub fn stats(store: &Store, id: &str) -> Result<Stats> {
     state.cgroup.stats()
 }
 
+/// Watches a container for lack of memory from now on, for a loop of the caller's own; `None` if it has no memory cgroup.
+///
+/// # Errors
+/// [`Kind::NotFound`] if it does not exist; [`Kind::System`] if the kernel refuses.
+pub fn watch_oom(store: &Store, id: &str) -> Result<Option<OomWatch>> {
+    require_state(&store.open(id)?, id)?.cgroup.watch_oom()
+}
+
 /// Watches a container from now on.
 ///
 /// # Errors

@@ -53,7 +53,7 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
         let filter = compile(plan.seccomp.as_ref())?;
         let console = launching.until_ready(|_| Ok(()))?;
         attributes::limit(&plan.attributes, launching.pid(), &proc)?;
-        let console = sockets.hand_over_console(console)?.filter(|_| options.attach_console);
+        let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);
         launching.pidfd().map_or(Ok(()), |pidfd| sockets.hand_over_pidfd(pidfd))?;
         launching.finish(filter, false).map(|(pid, pidfd)| (pid, pidfd, console))
     };

@@ -22,7 +22,7 @@ mod update;
 
 pub use create::{create, run};
 pub use delete::{delete, delete_own};
-pub use events::{Event, Events, events, stats};
+pub use events::{Event, Events, events, stats, watch_oom};
 pub use exec::exec;
 pub use kill::kill;
 pub use notify::NotifyRelay;
@@ -77,6 +77,8 @@ pub struct CreateOptions {
     pub systemd_cgroup: bool,
     /// The caller relays the terminal itself: give it the master in [`Launched::console`].
     pub attach_console: bool,
+    /// With that: the caller passes the bytes on as they are, to whoever shows them (it leaves ONLCR set).
+    pub raw_console: bool,
 }
 
 /// What `exec` needs.
@@ -98,6 +100,8 @@ pub struct ExecOptions {
     pub cgroups: Vec<(String, String)>,
     /// The caller relays the terminal itself: give it the master in [`Launched::console`].
     pub attach_console: bool,
+    /// With that: the caller passes the bytes on as they are, to whoever shows them (it leaves ONLCR set).
+    pub raw_console: bool,
 }
 
 /// A process that was launched: a child of the caller, whose exit the caller collects.

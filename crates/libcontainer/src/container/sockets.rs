@@ -35,13 +35,15 @@ impl Sockets {
         }
     }
 
-    /// Hands over the terminal's master, or keeps it for a caller who attends it.
-    pub(super) fn hand_over_console(&self, console: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
+    /// Hands over the terminal's master, or keeps it for a caller who attends it, and who shows what it gives on a
+    /// terminal of its own unless it is `raw`.
+    pub(super) fn hand_over_console(&self, console: Option<OwnedFd>, raw: bool) -> Result<Option<OwnedFd>> {
         match (&self.console, console) {
             (Some(socket), Some(console)) => {
                 terminal::send_descriptor(socket, "/dev/ptmx", console.as_fd())?;
                 Ok(None)
             }
+            (None, Some(console)) if raw => Ok(Some(console)),
             (None, Some(console)) => {
                 terminal::attend(&console)?;
                 Ok(Some(console))

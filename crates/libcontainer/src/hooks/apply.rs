@@ -121,6 +121,7 @@ fn start(hook: &HookPlan, cwd: Option<&Path>, stdio: [OwnedFd; 3]) -> Result<Own
         args: &c_strings(&hook.args)?,
         env: &c_strings(&hook.env)?,
         stdio: stdio.each_ref().map(AsFd::as_fd),
+        others: &[],
         cwd: cwd.as_deref(),
     };
     let pid = spawn(&program).sys("posix_spawn", &hook.path)?;

@@ -5,6 +5,7 @@ mod exec;
 pub(crate) mod gate;
 mod init;
 pub(crate) mod launch;
+pub mod own;
 mod payload;
 pub mod sealed_exe;
 pub mod signals;

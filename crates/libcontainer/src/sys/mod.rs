@@ -5,11 +5,13 @@
 
 pub mod bpf;
 pub mod clone;
+pub mod env;
 pub mod exec;
 pub mod fd;
 pub mod keyring;
 pub mod mount;
 pub mod namespace;
+pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod spawn;

@@ -20,6 +20,8 @@ pub struct Program<'a> {
     pub env: &'a [CString],
     /// Its descriptors 0, 1 and 2. It gets every other one too that is not close-on-exec.
     pub stdio: [BorrowedFd<'a>; 3],
+    /// Its descriptors from 3 on; each must have a number above all of those.
+    pub others: &'a [BorrowedFd<'a>],
     /// The directory to start in, if not this process's.
     pub cwd: Option<&'a CStr>,
 }
@@ -65,7 +67,7 @@ impl Actions {
             // SAFETY: the path is null-terminated and copied by the call.
             succeeded(unsafe { libc::posix_spawn_file_actions_addchdir_np(&raw mut actions.0, cwd.as_ptr()) })?;
         }
-        for (target, source) in program.stdio.iter().enumerate() {
+        for (target, source) in program.stdio.iter().chain(program.others).enumerate() {
             let (source, target) = (source.as_raw_fd(), target as libc::c_int);
             // SAFETY: only numbers are recorded; the descriptors live until the spawn, being borrowed by `program`.
             succeeded(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut actions.0, source, target) })?;

@@ -35,5 +35,6 @@ pub fn options(context: Context<'_>, args: &cli::Create) -> Result<CreateOptions
         no_new_keyring: args.no_new_keyring,
         systemd_cgroup: context.global.systemd_cgroup,
         attach_console: false,
+        raw_console: false,
     })
 }

@@ -30,6 +30,7 @@ pub fn run(context: Context<'_>, args: &cli::Exec, sealed: Sealed) -> Result<u8>
         ignore_paused: args.ignore_paused,
         cgroups: exec_process::cgroups(&args.cgroup)?,
         attach_console: !args.detach,
+        raw_console: false,
     };
     let foreground = (!args.detach).then(|| Foreground::prepare(false, context.log)).transpose()?;
     context.log.debug(|| format!("executing {:?} in {}", options.process.args, args.id));

@@ -1,0 +1,165 @@
+//! Bytes from one descriptor to another, without ever waiting for either: a terminal and its FIFOs, a pipe and a log
+//! file. A pump holds one chunk; while the reader does not take it, nothing more is read, and the writer waits.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+
+/// What a pipe takes at once without blocking, and a terminal hands out at most.
+const CHUNK: usize = 4096;
+
+/// One direction of one stream.
+#[derive(Debug)]
+pub struct Pump {
+    from: OwnedFd,
+    to: OwnedFd,
+    /// What was read and is not yet written.
+    chunk: Vec<u8>,
+    /// The process has exited: what is there now is all that there will be.
+    is_last: bool,
+    /// What it does next.
+    state: State,
+}
+
+/// What a pump waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Something to read.
+    Reading,
+    /// Room to write.
+    Writing,
+    /// A terminal that no process has open; another may open it again.
+    HungUp,
+    /// Nothing more.
+    Done,
+}
+
+impl Pump {
+    /// Between two descriptors that do not block.
+    pub fn new(from: OwnedFd, to: OwnedFd) -> Pump {
+        Pump { from, to, chunk: Vec::new(), is_last: false, state: State::Reading }
+    }
+
+    /// What it waits for.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Where it reads, and what to watch that for.
+    pub fn source(&self) -> (BorrowedFd<'_>, EventFlags) {
+        (self.from.as_fd(), if self.state == State::Reading { EventFlags::IN } else { EventFlags::empty() })
+    }
+
+    /// Where it writes, and what to watch that for.
+    pub fn sink(&self) -> (BorrowedFd<'_>, EventFlags) {
+        (self.to.as_fd(), if self.state == State::Writing { EventFlags::OUT } else { EventFlags::empty() })
+    }
+
+    /// The process has exited: go on until nothing is left, then end.
+    pub fn finish(&mut self) {
+        self.is_last = true;
+        self.run();
+    }
+
+    /// Moves what can be moved.
+    pub fn run(&mut self) {
+        self.state = loop {
+            match self.step() {
+                Ok(()) => {}
+                Err(state) => break state,
+            }
+        };
+        if self.state == State::Done {
+            self.chunk = Vec::new();
+        }
+    }
+
+    /// Writes a chunk, or reads one; an error is the state to stop in.
+    fn step(&mut self) -> Result<(), State> {
+        while !self.chunk.is_empty() {
+            match rustix::io::write(&self.to, &self.chunk) {
+                Ok(written) => drop(self.chunk.drain(..written)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Err(State::Writing),
+                // Nobody reads it any more, or the disk is full: it is dropped, so that the process goes on.
+                Err(_) => self.chunk.clear(),
+            }
+        }
+        let mut chunk = [0u8; CHUNK];
+        match rustix::io::read(&self.from, &mut chunk[..]) {
+            Ok(0) => Err(State::Done),
+            Ok(read) => {
+                self.chunk = chunk.get(..read).unwrap_or_default().to_vec();
+                Ok(())
+            }
+            Err(Errno::INTR) => Ok(()),
+            Err(Errno::AGAIN) if self.is_last => Err(State::Done),
+            Err(Errno::AGAIN) => {
+                // Nothing under way: idle terminals cost no memory.
+                self.chunk = Vec::new();
+                Err(State::Reading)
+            }
+            Err(Errno::IO) if !self.is_last => Err(State::HungUp),
+            Err(_) => Err(State::Done),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::pipe::{PipeFlags, pipe_with};
+
+    use super::*;
+
+    fn pipe() -> (OwnedFd, OwnedFd) {
+        pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).expect("pipe")
+    }
+
+    #[test]
+    fn a_full_reader_stops_the_writer_and_nothing_is_lost() {
+        let ((source, writer), (reader, sink)) = (pipe(), pipe());
+        let mut pump = Pump::new(source, sink);
+        let (mut written, mut read) = (0usize, 0usize);
+        let data: Vec<u8> = (0..=255).collect();
+        // Until both pipes are full.
+        loop {
+            pump.run();
+            match rustix::io::write(&writer, &data) {
+                Ok(count) => written += count,
+                Err(_) if pump.state() == State::Writing => break,
+                Err(errno) => panic!("{errno}"),
+            }
+        }
+        assert!(written > 128 * 1024);
+        drop(writer);
+        let mut buffer = [0u8; 4096];
+        let mut pump = Some(pump);
+        loop {
+            match rustix::io::read(&reader, &mut buffer[..]) {
+                Ok(0) => break,
+                Ok(count) => read += count,
+                Err(Errno::AGAIN) => {
+                    pump.iter_mut().for_each(Pump::run);
+                    // What is done is dropped, and the reader sees the end.
+                    pump.take_if(|pump| pump.state() == State::Done);
+                }
+                Err(errno) => panic!("{errno}"),
+            }
+        }
+        assert_eq!(read, written);
+    }
+
+    #[test]
+    fn the_last_run_ends_when_nothing_is_left() {
+        let ((source, writer), (reader, sink)) = (pipe(), pipe());
+        let mut pump = Pump::new(source, sink);
+        rustix::io::write(&writer, b"last words").expect("write");
+        pump.finish();
+        assert_eq!(pump.state(), State::Done);
+        drop(pump);
+        let mut buffer = [0u8; 64];
+        assert_eq!(rustix::io::read(&reader, &mut buffer[..]), Ok(10));
+        assert_eq!(rustix::io::read(&reader, &mut buffer[..]), Ok(0), "its end is closed");
+    }
+}

@@ -1,0 +1,33 @@
+//! The shim's log: the FIFO `log` in the bundle, which containerd copies to its own.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::SystemTime;
+
+use libcontainer::container::rfc3339;
+use rustix::fs::{CWD, Mode, OFlags};
+
+/// Where lines go; nowhere, if containerd has made no FIFO.
+#[derive(Debug)]
+pub struct Log {
+    fifo: Option<OwnedFd>,
+    fields: String,
+}
+
+impl Log {
+    /// Opens the FIFO of a bundle. For reading too, so that it never breaks while containerd is down; a line for which
+    /// there is no room is lost, since the containers matter more.
+    pub fn open(bundle: &Path, id: &str, namespace: &str) -> Log {
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let fifo = rustix::fs::openat(CWD, bundle.join("log"), flags, Mode::empty()).ok();
+        Log { fifo, fields: format!("runtime=io.containerd.creel.v2 id={id} namespace={namespace}") }
+    }
+
+    /// Something is wrong that nobody else is told.
+    pub fn warning(&self, message: impl std::fmt::Display) {
+        let Some(fifo) = &self.fifo else { return };
+        let time = rfc3339(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default());
+        let line = format!("time=\"{time}\" level=warning msg={:?} {}\n", message.to_string(), self.fields);
+        let _ = rustix::io::write(fifo, line.as_bytes());
+    }
+}

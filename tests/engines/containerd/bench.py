@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Memory and latency of the shim beside containerd's own with runc and with crun, in one run, interleaved.
+
+    bench.py [--pods N] [--rounds N] [--containerd DIRECTORY] [--write FILE] SHIM_DIRECTORY
+
+Memory is what the kernel counts for the shims (/proc/PID/smaps_rollup); marginal is what one more pod costs, from the
+second half of the pods. containerd's database is on a tmpfs: on a disk its fsync takes longer than either shim. Needs
+root; runs as run.py does.
+"""
+
+import argparse
+import concurrent.futures
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import image  # noqa: E402
+from engine import Engine, eventually  # noqa: E402
+
+CREEL, RUNC = "io.containerd.creel.v2", "io.containerd.runc.v2"
+
+
+class Peer:
+    def __init__(self, name, runtime, flags=()):
+        self.name, self.runtime, self.flags, self.figures = name, runtime, flags, {}
+
+    def run(self, *more):
+        return ["--runtime", self.runtime, *self.flags, *more]
+
+
+def memory(pids):
+    """Sums of PSS and RSS in KiB, and the number of threads of one."""
+    pss = rss = threads = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/smaps_rollup") as rollup:
+            fields = {line.split(":")[0]: line.split()[1] for line in rollup if ":" in line and "kB" in line}
+        pss, rss = pss + int(fields["Pss"]), rss + int(fields["Rss"])
+        threads = max(threads, len(os.listdir(f"/proc/{pid}/task")))
+    return pss, rss, threads
+
+
+def remove_all(engine, names):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(engine.remove, names))
+    eventually(lambda: not engine.shims(), "no shim left", 60)
+
+
+def pods(engine, peer, count, containers):
+    """Memory of the shims of `count` pods; the figures of half of them first."""
+    names, halves = [], []
+    for half in (range(count // 2), range(count // 2, count)):
+        for pod in half:
+            for number in range(containers):
+                name = f"p{pod}-{number}"
+                group = ["--annotation", f"io.containerd.runc.v2.group=p{pod}"] if containers > 1 else []
+                engine.ctr("run", "-d", "--null-io", *peer.run(*group), image.NAME, name, "sleep", "1000", limit=60)
+                names.append(name)
+        time.sleep(1)
+        halves.append(memory(engine.shims()))
+    remove_all(engine, names)
+    (first, _, _), (pss, rss, threads) = halves
+    return {"pss": pss / count, "marginal": (pss - first) / (count - count // 2), "rss": rss / count, "threads": threads}
+
+
+def timed(function):
+    began = time.monotonic()
+    function()
+    return (time.monotonic() - began) * 1000
+
+
+def latencies(engine, peers, rounds):
+    for peer in peers:
+        engine.ctr("run", "-d", "--null-io", *peer.run(), image.NAME, f"bench-{peer.name}", "sleep", "1000")
+    runs, execs = {peer: [] for peer in peers}, {peer: [] for peer in peers}
+    for number in range(rounds + 2):
+        for peer in peers:
+            run = lambda: engine.ctr("run", "--rm", "--null-io", *peer.run(), image.NAME, f"run-{peer.name}", "/bin/true")  # noqa: B023
+            runs[peer].append(timed(run))
+            exec_ = lambda: engine.ctr("task", "exec", "--exec-id", f"e{number}", f"bench-{peer.name}", "/bin/true")  # noqa: B023
+            execs[peer].append(timed(exec_))
+    for peer in peers:
+        # The first two warm caches.
+        peer.figures["run"] = statistics.median(runs[peer][2:])
+        peer.figures["exec"] = statistics.median(execs[peer][2:])
+    floor = statistics.median(timed(lambda: engine.ctr("version")) for _ in range(rounds))
+    for peer in peers:
+        peer.figures["floor"] = floor
+    remove_all(engine, [f"bench-{peer.name}" for peer in peers])
+
+
+def at_once(engine, peer, count):
+    def start(number):
+        engine.ctr("run", "-d", "--null-io", *peer.run(), image.NAME, f"o{number}", "sleep", "1000", limit=120)
+
+    def start_all():
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            list(pool.map(start, range(count)))
+
+    took = timed(start_all)
+    remove_all(engine, [f"o{number}" for number in range(count)])
+    return took
+
+
+def table(peers, version, options):
+    rows = [
+        ("`ctr run --rm` of `/bin/true`, ms", lambda f: f"{f['run']:.0f}"),
+        ("`ctr task exec` of `/bin/true`, ms", lambda f: f"{f['exec']:.0f}"),
+        ("`ctr version`, which any of these includes, ms", lambda f: f"{f['floor']:.0f}"),
+        (f"{options.pods} × `ctr run -d` at once, s", lambda f: f"{f['at once'] / 1000:.1f}"),
+        (f"{options.pods} pods of one container: PSS per pod, KiB", lambda f: f"{f['one']['pss']:.0f}"),
+        ("the same, marginal", lambda f: f"{f['one']['marginal']:.0f}"),
+        ("the same, RSS per pod", lambda f: f"{f['one']['rss']:.0f}"),
+        ("10 pods of three containers: PSS per pod, KiB", lambda f: f"{f['three']['pss']:.0f}"),
+        ("the same, RSS per pod", lambda f: f"{f['three']['rss']:.0f}"),
+        ("threads of a shim", lambda f: f"{f['one']['threads']}"),
+    ]
+    lines = [f"containerd {version}; medians of {options.rounds} rounds, interleaved.", "",
+             "| | " + " | ".join(peer.name for peer in peers) + " |", "|---" * (len(peers) + 1) + "|"]  # fmt: skip
+    lines += [f"| {what} | " + " | ".join(show(peer.figures) for peer in peers) + " |" for what, show in rows]
+    return "\n".join(lines) + "\n"
+
+
+def inside(options):
+    engine = Engine(options.containerd, CREEL, os.path.abspath(options.shim_directory))
+    try:
+        peers = [Peer("creel", CREEL), Peer("Go shim, runc", RUNC)]
+        if shutil.which("crun"):
+            peers.append(Peer("Go shim, crun", RUNC, ("--runc-binary", shutil.which("crun"))))
+        for number, peer in enumerate(peers):
+            peer.id = number
+        version = ".".join(map(str, engine.version))
+        for peer in peers:
+            peer.figures["one"] = pods(engine, peer, options.pods, 1)
+            peer.figures["three"] = pods(engine, peer, 10, 3)
+            print(peer.name, peer.figures, flush=True)
+        names = {peer: peer.name for peer in peers}
+        for peer in peers:
+            peer.name = str(peer.id)  # containerd's identifiers have no spaces
+        latencies(engine, peers, options.rounds)
+        for peer in peers:
+            peer.figures["at once"] = at_once(engine, peer, options.pods)
+            peer.name = names[peer]
+        text = table(peers, version, options)
+        print(text)
+        if options.write:
+            with open(options.write, "w") as file:
+                file.write("# The shim, measured\n\nWritten by `make bench-shim`.\n\n" + text)
+    finally:
+        remove_all(engine, [line.split()[0] for line in engine.ctr("container", "ls").splitlines()[1:]])
+        engine.stop()
+        shutil.rmtree(engine.work, ignore_errors=True)
+
+
+# crun refuses a hybrid layout; without this file it takes it for v1.
+COVER = "/sys/fs/cgroup/unified/cgroup.controllers"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pods", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--containerd", default="")
+    parser.add_argument("--write", default="")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("shim_directory")
+    options = parser.parse_args()
+    if options.inside:
+        return inside(options)
+    os.makedirs("/run/containerd", exist_ok=True)
+    script = (f"mount -t tmpfs -o mode=711,size=2g none /run/containerd && if [ -e {COVER} ]; then mount --bind /dev/null {COVER}; fi"
+              ' && export TMPDIR=/run/containerd && exec "$@"')  # fmt: skip
+    return subprocess.call(["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh",
+                            sys.executable, *sys.argv, "--inside"])  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

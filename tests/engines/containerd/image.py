@@ -1,0 +1,64 @@
+"""An image of one layer, made on the spot from Debian's busybox-static, as an OCI archive for `ctr image import`."""
+
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+
+NAME = "docker.io/library/busybox:test"
+BUSYBOX = "/bin/busybox"
+
+
+def add(archive, name, content=b"", mode=0o644, kind=tarfile.REGTYPE, link=""):
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode, entry.type, entry.linkname = len(content), mode, kind, link
+    archive.addfile(entry, io.BytesIO(content))
+
+
+def layer():
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name in ("bin", "etc", "proc", "sys", "dev", "root"):
+            add(archive, name, mode=0o755, kind=tarfile.DIRTYPE)
+        add(archive, "tmp", mode=0o1777, kind=tarfile.DIRTYPE)
+        with open(BUSYBOX, "rb") as busybox:
+            add(archive, "bin/busybox", busybox.read(), 0o755)
+        for applet in subprocess.check_output([BUSYBOX, "--list"], text=True).split():
+            if applet != "busybox":
+                add(archive, f"bin/{applet}", kind=tarfile.SYMTYPE, link="busybox")
+        add(archive, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n")
+    return buffer.getvalue()
+
+
+def write(path):
+    """Writes the archive."""
+    kinds = "application/vnd.oci.image."
+    blobs = {}
+
+    def blob(content, kind):
+        digest = hashlib.sha256(content).hexdigest()
+        blobs[f"blobs/sha256/{digest}"] = content
+        return {"mediaType": kinds + kind, "digest": f"sha256:{digest}", "size": len(content)}
+
+    rootfs = layer()
+    described = blob(rootfs, "layer.v1.tar")
+    config = {
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[subprocess.check_output(["uname", "-m"], text=True).strip()],
+        "os": "linux",
+        "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
+        "rootfs": {"type": "layers", "diff_ids": [described["digest"]]},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": kinds + "manifest.v1+json",
+        "config": blob(json.dumps(config).encode(), "config.v1+json"),
+        "layers": [described],
+    }
+    found = blob(json.dumps(manifest).encode(), "manifest.v1+json")
+    found["annotations"] = {"io.containerd.image.name": NAME, "org.opencontainers.image.ref.name": "test"}
+    with tarfile.open(path, "w") as archive:
+        add(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        add(archive, "index.json", json.dumps({"schemaVersion": 2, "manifests": [found]}).encode())
+        for name, content in blobs.items():
+            add(archive, name, content)
