@@ -14,7 +14,6 @@ needs=(
     "util-linux unshare"
     "runc runc"
     "crun crun"
-    "containerd containerd"
 )
 missing=()
 for need in "${needs[@]}"; do

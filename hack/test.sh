@@ -44,12 +44,6 @@ if ((EUID)); then
     skip "black-box suite and runtime-tools validation (they need root)"
 else
     suite "black-box suite" '^blackbox:' tests/oci-validation/blackbox/run.py "$RUNTIME"
-    shim=$(dirname "$RUNTIME")
-    if [[ ! -x $shim/containerd-shim-creel-v2 ]] || ! command -v containerd >/dev/null; then
-        skip "the shim under containerd: it needs both"
-    else
-        suite "the shim under containerd" '^containerd:' tests/engines/containerd/run.py "$shim"
-    fi
     if why=$(hack/have-go.sh); then
         suite "runtime-tools validation" '^runtime-tools:' tests/oci-validation/runtime-tools/validate.py "$RUNTIME"
     else
