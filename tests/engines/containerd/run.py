@@ -21,6 +21,7 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import cases  # noqa: E402
+import cases_faults  # noqa: E402, F401
 from engine import Engine, Failure, eventually  # noqa: E402
 
 
