@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import socket
 import struct
 
@@ -16,9 +17,15 @@ def varint(number):
 
 
 def message(*fields):
-    """protobuf's encoding of (number, text) fields."""
-    encoded = [(number, text if isinstance(text, bytes) else text.encode()) for number, text in fields]
-    return b"".join(varint(number << 3 | 2) + varint(len(text)) + text for number, text in encoded)
+    """protobuf's encoding of (number, value) fields: a number, or text."""
+    encoded = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            encoded += varint(number << 3) + varint(value)
+        else:
+            text = value if isinstance(value, bytes) else value.encode()
+            encoded += varint(number << 3 | 2) + varint(len(text)) + text
+    return encoded
 
 
 def read(path):
@@ -44,30 +51,30 @@ class Client:
         self.socket.sendall(struct.pack(">IIBB", len(request), self.stream, REQUEST, 0) + request)
 
     def receive(self):
-        """The next answer, to whichever call."""
+        """The next answer, to whichever call: whether it is a good one."""
         length, _, kind, _ = struct.unpack(">IIBB", self.socket.recv(10, socket.MSG_WAITALL))
         check(kind == RESPONSE, f"a frame of kind {kind}")
         answer = self.socket.recv(length, socket.MSG_WAITALL) if length else b""
-        # Field 1 is the status, which begins with its code unless that is 0, "ok".
-        check(answer[:1] != b"\x0a" or answer[2:3] != b"\x08", f"{answer}")
+        # Field 1 is the status; it begins, after its length, with its code, unless that is 0, "ok".
+        return not re.match(rb"\x0a[\x80-\xff]*[\x00-\x7f]\x08", answer, re.DOTALL)
 
-    def exec(self, container, exec_id, *command):
-        """From its announcement to its removal."""
+    def exec(self, container, exec_id, *command, terminal=None):
+        """From its announcement to its removal; whether it could be started. `terminal` is a FIFO for its output."""
         capabilities = ["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETUID", "CAP_SETGID"]
         process = {
             "user": {"uid": 0, "gid": 0}, "args": command, "env": ["PATH=/bin"], "cwd": "/", "noNewPrivileges": True,
             "capabilities": {kind: capabilities for kind in ("bounding", "effective", "permitted")},
-            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
+            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}], "terminal": bool(terminal),
         }  # fmt: skip
-        name = ((1, container), (2, exec_id))
-        self.send("Exec", *name, (7, message((1, PROCESS), (2, json.dumps(process)))))
-        self.receive()
+        name, streams = ((1, container), (2, exec_id)), ((3, 1), (5, terminal)) if terminal else ()
+        self.send("Exec", *name, *streams, (7, message((1, PROCESS), (2, json.dumps(process)))))
+        check(self.receive(), "Exec")
         self.send("Wait", *name)
         self.send("Start", *name)
-        self.receive()
-        self.receive()
+        started = self.receive() & self.receive()
         self.send("Delete", *name)
-        self.receive()
+        check(self.receive(), "Delete")
+        return started
 
     def close(self):
         self.socket.close()
