@@ -16,8 +16,8 @@ from engine import check, equal, eventually
 TOLD = 61  # what hooks sleep, in seconds; longer than any case waits
 
 
-def spec(e, name, *command, hook=None, mount=None, annotations=None):
-    """config.json of a container whose createRuntime hook leaves a mark when it has begun; and that mark's path."""
+def spec(e, name, *command, hook=None, mount=None, annotations=None, stage="createRuntime"):
+    """config.json of a container with a hook, of the host's side, that leaves a mark when it has begun; and the mark."""
     directory = f"{e.work}/spec-{name}"
     root, mark = f"{directory}/rootfs", f"{directory}/begun"
     shutil.rmtree(directory, ignore_errors=True)
@@ -35,7 +35,7 @@ def spec(e, name, *command, hook=None, mount=None, annotations=None):
         config["mounts"].append({"destination": "/stuck", "type": "bind", "source": mount, "options": ["rbind", "rw"]})
     if hook:
         script = f"cat >{mark}.state; : >{mark}; exec {hook}"
-        config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+        config["hooks"] = {stage: [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
     path = f"{directory}/config.json"
     with open(path, "w") as file:
         json.dump(config, file)
@@ -60,6 +60,37 @@ def a_container_is_made_while_containerd_is_killed_and_comes_back(e):
     finally:
         e.remove("c")
     eventually(lambda: not with_argument("1000"), "the end of its processes")
+
+
+@case
+def a_task_is_deleted_while_containerd_is_killed_and_comes_back(e):
+    path, mark = spec(e, "c", "sleep", "1000", hook="sleep 2", stage="poststop")
+    start(e, "c", path).wait()
+    e.ctr("task", "kill", "-s", "KILL", "c")
+    eventually(lambda: e.status("c") == "STOPPED", "the end")
+    client = e.popen("task", "rm", "c", stdout=-3, stderr=-3)
+    eventually(lambda: os.path.exists(mark), "the hook")
+    e.kill()
+    client.wait()
+    e.start()
+    # Who was to be told is gone; the rest of it is done all the same, and may be asked for once more.
+    eventually(lambda: e.try_ctr("task", "rm", "c").status == 0 or e.status("c") is None, "the end of the task")
+    e.ctr("container", "rm", "c")
+
+
+@case(runc="its start ends with containerd's connection")
+def a_task_is_started_while_containerd_is_killed_and_comes_back(e):
+    path, mark = spec(e, "c", "sleep", "1000", hook="sleep 2", stage="poststart")
+    client = start(e, "c", path)
+    eventually(lambda: os.path.exists(mark), "the hook")
+    e.kill()
+    client.wait()
+    e.start()
+    try:
+        eventually(lambda: e.status("c") == "RUNNING", f"the container runs, and is {e.status('c')}")
+        equal(e.exec("c", "e", "echo", "there").out, "there\n", "exec")
+    finally:
+        e.remove("c")
 
 
 @case(runc="its Delete waits for the hook, for longer than containerd waits for it")
