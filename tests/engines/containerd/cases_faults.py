@@ -5,6 +5,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import struct
 import subprocess
 import threading
@@ -105,6 +106,25 @@ def a_client_that_gives_up_its_create_leaves_nothing(e):
     eventually(lambda: not e.shims(), "the end of the shim")
     check(not with_argument(str(TOLD)), "the hook has ended")
     e.ctr("container", "rm", "c")
+
+
+@case(runc="it leaves its socket")
+def a_shim_that_is_killed_while_it_makes_a_container_leaves_nothing(e):
+    path, mark = spec(e, "c", "sleep", "1000", hook=f"sleep {TOLD}")
+    client = start(e, "c", path)
+    try:
+        eventually(lambda: os.path.exists(mark), "the hook")
+        # Its workers have its command line too; they end with it.
+        os.kill(min(e.shims()), signal.SIGKILL)
+        client.wait(20)
+    finally:
+        client.kill()
+        client.wait()
+    eventually(lambda: not e.left(), f"nothing left: {e.left()}")
+    # Hooks are the host's programs: nobody knows better than they what it takes to end them halfway.
+    for pid in with_argument(str(TOLD)):
+        os.kill(int(pid), signal.SIGKILL)
+    e.try_ctr("container", "rm", "c")
 
 
 @case(runc="its create holds a lock that every other call needs")
