@@ -1,6 +1,7 @@
 """What takes long, or for ever: hooks that hang, processes stuck in the kernel, execs that fail in great number."""
 
 import ctypes
+import glob
 import json
 import os
 import select
@@ -12,6 +13,7 @@ import threading
 import time
 
 from cases import case, with_argument
+from direct import Client
 from engine import check, equal, eventually
 
 TOLD = 61  # what hooks sleep, in seconds; longer than any case waits
@@ -146,6 +148,26 @@ def a_hook_that_hangs_stops_no_other_container_of_the_pod(e):
         eventually(lambda: not with_argument(str(TOLD)), "the end of the hook")
         equal(e.status("d"), "RUNNING", "the other container")
         e.ctr("container", "rm", "c")
+
+
+@case(runc="its create holds a lock that every other call needs")
+def calls_that_wait_for_a_create_that_hangs_have_a_limit(e):
+    path, mark = spec(e, "c", "sleep", "1000", hook=f"sleep {TOLD}")
+    client = start(e, "c", path)
+    try:
+        eventually(lambda: os.path.exists(mark), "the hook")
+        direct = Client(*glob.glob(f"{e.work}/state/io.containerd.runtime.v2.task/*/c"))
+        for _ in range(300):
+            direct.send("State", (1, "c"))
+        refused = [direct.receive() for _ in range(300 - 256)]
+        check(not any(refused), "those beyond the limit are refused at once")
+    finally:
+        client.kill()
+        client.wait()
+    # Its end answers the others.
+    check(not any(direct.receive() for _ in range(256)), "there is no container")
+    direct.close()
+    e.ctr("container", "rm", "c")
 
 
 class Unanswering:

@@ -7,7 +7,11 @@ use libcontainer::container;
 use super::{Job, parse};
 use crate::process::{Caller, Container};
 use crate::shim::Shim;
+use crate::ttrpc::{Code, Status};
 use crate::worker::Report;
+
+/// As many calls wait at most: a hook may hang for days, and somebody may ask for the container's state each second.
+const MOST_WAITING: usize = 256;
 
 /// A container that a worker is making.
 #[derive(Debug)]
@@ -28,10 +32,15 @@ impl Shim {
         // All requests have the container's id in the same field.
         let DeleteRequest { id, exec_id, .. } = parse(&request.payload).unwrap_or_default();
         let Some(creating) = self.creating.get_mut(&id) else { return Some(request) };
+        let store = creating.container.store.clone();
         let gives_up = request.method == "Delete" && exec_id.is_empty();
-        creating.waiting.push((caller, request));
+        if gives_up || creating.waiting.len() < MOST_WAITING {
+            creating.waiting.push((caller, request));
+        } else {
+            let why = format!("container {id} is still being created");
+            self.answer(caller, Err(Status::new(Code::UNAVAILABLE, why)));
+        }
         if gives_up {
-            let store = creating.container.store.clone();
             self.employ(Job::GiveUp { id: id.clone() }, move || {
                 // Its hooks may hang. They end with its init, and so does the worker that runs them.
                 container::delete(&store, &id, true)?;
