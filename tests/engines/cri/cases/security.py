@@ -68,8 +68,8 @@ def users_and_groups(e):
         ids = lambda container: [e.shell(container, f"id {flag}") for flag in ("-u", "-g", "-G")]  # noqa: E731
         context = secure(run_as_user={"value": 1000}, run_as_group={"value": 2000}, supplemental_groups=[3000, 4000])
         user, group, groups = ids(pod.start("a", linux=context))
-        # The image says that user 1000 is in group 50, too.
-        equal((user, group, set(groups.split())), ("1000", "2000", {"2000", "3000", "4000", "50"}), "the ids")
+        # The image says that user 1000 is in group 50000, too.
+        equal((user, group, set(groups.split())), ("1000", "2000", {"2000", "3000", "4000", "50000"}), "the ids")
         user, group, _ = ids(pod.start("b", linux=secure(run_as_username="user")))
         equal((user, group), ("1000", "1000"), "those of a name")
         equal(ids(pod.start("c"))[:2], ["0", "0"], "those of none")
