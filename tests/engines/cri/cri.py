@@ -197,6 +197,11 @@ class Cri(Daemon):
         equal((code, err), (0, ""), f"the end of {script!r}")
         return out.strip()
 
+    def features(self):
+        """What containerd says of the handler, by what the shim has told it (since 2.0)."""
+        known = {handler.get("name", ""): handler for handler in self.call("Status").get("runtime_handlers", [])}
+        return known.get(self.handler, {}).get("features", {})
+
     # Pods and containers.
 
     @contextlib.contextmanager

@@ -41,7 +41,7 @@ def inside(options):
             engine.add_image(name, **config)
         address = f"unix://{engine.work}/c.sock"
         command = [options.critest, f"--runtime-endpoint={address}", f"--image-endpoint={address}"]
-        command += [f"--runtime-handler={engine.handler}", f"--ginkgo.skip={SKIP}", "--ginkgo.no-color", "--ginkgo.v=false"]
+        command += [f"--runtime-handler={engine.handler}", f"--ginkgo.skip={SKIP}", "--ginkgo.no-color", "--ginkgo.v"]
         command += [f"--ginkgo.focus={options.focus}"] if options.focus else []
         return subprocess.call(command, cwd=engine.work)
     finally:

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 
-from suite import case, check, equal
+from suite import Skipped, case, check, equal
 
 
 def status(e, container, field):
@@ -125,6 +125,23 @@ def mounts(e):
             subprocess.run(["umount", f"{host}/later"], check=True)
         equal(e.exec(container, "grep", "^later", "/proc/mounts")[1], "", "and that it is gone")
     os.remove(f"{host}/other")
+
+
+@case
+def recursively_read_only_mounts(e):
+    if not e.features().get("recursive_read_only_mounts"):
+        raise Skipped(f"{e.handler} does not tell this containerd that it has them")
+    host = f"{e.work}/recursive"
+    os.makedirs(f"{host}/below")
+    subprocess.run(["mount", "-t", "tmpfs", "below", f"{host}/below"], check=True)
+    try:
+        with e.pod() as pod:
+            mount = {"host_path": host, "container_path": "/fixed", "readonly": True}
+            a, b = pod.start("a", mounts=[{**mount, "recursive_read_only": True}]), pod.start("b", mounts=[mount])
+            check("Read-only" in e.exec(a, "touch", "/fixed/below/file")[2], "the mount below is read-only, too")
+            e.shell(b, "touch /fixed/below/file")
+    finally:
+        subprocess.run(["umount", f"{host}/below"], check=True)
 
 
 @case
