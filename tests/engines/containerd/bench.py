@@ -1,28 +1,27 @@
 #!/usr/bin/env python3
 """Memory and latency of the shim beside containerd's own with runc and with crun, in one run, interleaved.
 
-    bench.py [--pods N] [--rounds N] [--containerd DIRECTORY] [--write FILE] SHIM_DIRECTORY
+    bench.py [--pods N] [--rounds N] [--containerd VERSION] [--write FILE] SHIM_DIRECTORY
 
 Memory is what the kernel counts for the shims (/proc/PID/smaps_rollup); marginal is what one more pod costs, from the
-second half of the pods. containerd's database is on a tmpfs: on a disk its fsync takes longer than either shim. Needs
-root; runs as run.py does.
+second half of the pods. containerd's database is on a tmpfs: on a disk its fsync takes longer than either shim.
+Needs root.
 """
 
-import argparse
 import concurrent.futures
 import glob
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
-import image  # noqa: E402
+sys.path[:0] = [HERE, f"{HERE}/.."]
+import images  # noqa: E402
+from ctr import Engine  # noqa: E402
 from direct import Client  # noqa: E402
-from engine import Engine, eventually  # noqa: E402
+from suite import eventually, on_private_host, parser  # noqa: E402
 
 CREEL, RUNC = "io.containerd.creel.v2", "io.containerd.runc.v2"
 WARMING = 2  # rounds that warm caches
@@ -62,7 +61,7 @@ def pods(engine, peer, count, containers):
             for number in range(containers):
                 name = f"p{pod}-{number}"
                 group = ["--annotation", f"io.containerd.runc.v2.group=p{pod}"] if containers > 1 else []
-                engine.ctr("run", "-d", "--null-io", *peer.run(*group), image.NAME, name, "sleep", "1000", limit=60)
+                engine.ctr("run", "-d", "--null-io", *peer.run(*group), images.NAME, name, "sleep", "1000", limit=60)
                 names.append(name)
         time.sleep(1)
         halves.append(memory(engine.shims()))
@@ -81,12 +80,12 @@ def latencies(engine, peers, rounds):
     times = {}
     for peer in peers:
         peer.box = f"bench-{peer.id}"
-        engine.ctr("run", "-d", "--null-io", *peer.run(), image.NAME, peer.box, "sleep", "1000")
+        engine.ctr("run", "-d", "--null-io", *peer.run(), images.NAME, peer.box, "sleep", "1000")
         peer.client = Client(*glob.glob(f"{engine.work}/state/io.containerd.runtime.v2.task/*/{peer.box}"))
     for number in range(rounds + WARMING):
         for peer in peers:
             acts = {
-                "run": lambda: engine.ctr("run", "--rm", "--null-io", *peer.run(), image.NAME, f"run-{peer.id}", "/bin/true"),  # noqa: B023
+                "run": lambda: engine.ctr("run", "--rm", "--null-io", *peer.run(), images.NAME, f"run-{peer.id}", "/bin/true"),  # noqa: B023
                 "exec": lambda: engine.ctr("task", "exec", "--exec-id", f"e{number}", peer.box, "/bin/true"),  # noqa: B023
                 "direct": lambda: peer.client.exec(peer.box, f"d{number}", "/bin/true"),  # noqa: B023
                 "floor": lambda: engine.ctr("version"),
@@ -102,7 +101,7 @@ def latencies(engine, peers, rounds):
 
 def at_once(engine, peer, count):
     def start(number):
-        engine.ctr("run", "-d", "--null-io", *peer.run(), image.NAME, f"o{number}", "sleep", "1000", limit=120)
+        engine.ctr("run", "-d", "--null-io", *peer.run(), images.NAME, f"o{number}", "sleep", "1000", limit=120)
 
     def start_all():
         with concurrent.futures.ThreadPoolExecutor(count) as pool:
@@ -134,7 +133,7 @@ def table(peers, version, options):
 
 
 def inside(options):
-    engine = Engine(options.containerd, CREEL, os.path.abspath(options.shim_directory))
+    engine = Engine(options, CREEL)
     try:
         peers = [Peer("creel", CREEL), Peer("Go shim, runc", RUNC)]
         if shutil.which("crun"):
@@ -158,30 +157,15 @@ def inside(options):
     finally:
         remove_all(engine, [line.split()[0] for line in engine.ctr("container", "ls").splitlines()[1:]])
         engine.stop()
-        shutil.rmtree(engine.work, ignore_errors=True)
 
 
-# crun refuses a hybrid layout; without this file it takes it for v1.
-COVER = "/sys/fs/cgroup/unified/cgroup.controllers"
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pods", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--containerd", default="")
-    parser.add_argument("--write", default="")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("shim_directory")
-    options = parser.parse_args()
-    if options.inside:
-        return inside(options)
-    os.makedirs("/run/containerd", exist_ok=True)
-    script = (f"mount -t tmpfs -o mode=711,size=2g none /run/containerd && if [ -e {COVER} ]; then mount --bind /dev/null {COVER}; fi"
-              ' && export TMPDIR=/run/containerd && exec "$@"')  # fmt: skip
-    return subprocess.call(["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh",
-                            sys.executable, *sys.argv, "--inside"])  # fmt: skip
+def options():
+    wanted = parser(__doc__)
+    wanted.add_argument("--pods", type=int, default=50)
+    wanted.add_argument("--rounds", type=int, default=20)
+    wanted.add_argument("--write", default="", metavar="FILE")
+    return wanted
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(on_private_host(options(), inside))

@@ -6,7 +6,7 @@ import re
 import socket
 import struct
 
-from engine import LIMIT, check
+from suite import LIMIT, check
 
 PROCESS = "types.containerd.io/opencontainers/runtime-spec/1/Process"
 REQUEST, RESPONSE = 1, 2  # kinds of frames

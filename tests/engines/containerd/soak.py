@@ -1,23 +1,22 @@
 #!/usr/bin/env python3
 """Many cycles in one shim: nothing may grow, nothing may be left.
 
-    soak.py [--cycles N] SHIM_DIRECTORY
+    soak.py [--containerd VERSION] [--cycles N] SHIM_DIRECTORY
 
 A cycle runs and deletes a container of the pod with ctr, and asks the shim for an exec in another one and for an exec
 with a terminal that fails.
 """
 
-import argparse
 import glob
 import os
-import subprocess
 import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
+sys.path[:0] = [HERE, f"{HERE}/.."]
+from ctr import Engine  # noqa: E402
 from direct import Client  # noqa: E402
-from engine import Engine, Failure, check, eventually  # noqa: E402
+from suite import Failure, check, eventually, on_private_host, parser  # noqa: E402
 
 EVERY = 100
 POD = ["--annotation", "io.containerd.runc.v2.group=pod", "--null-io"]
@@ -61,7 +60,7 @@ def soak(engine, cycles):
 
 
 def inside(options):
-    engine = Engine("", "io.containerd.creel.v2", os.path.abspath(options.shim_directory))
+    engine = Engine(options, "io.containerd.creel.v2")
     try:
         soak(engine, options.cycles)
         print("soak: 1 passed, 0 failed")
@@ -73,19 +72,11 @@ def inside(options):
         engine.stop()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cycles", type=int, default=10_000)
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("shim_directory")
-    options = parser.parse_args()
-    if options.inside:
-        return inside(options)
-    os.makedirs("/run/containerd", exist_ok=True)
-    script = 'mount -t tmpfs -o mode=711,size=2g none /run/containerd && export TMPDIR=/run/containerd && exec "$@"'
-    return subprocess.call(["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh",
-                            sys.executable, *sys.argv, "--inside"])  # fmt: skip
+def options():
+    wanted = parser(__doc__)
+    wanted.add_argument("--cycles", type=int, default=10_000)
+    return wanted
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(on_private_host(options(), inside))

@@ -12,9 +12,9 @@ import subprocess
 import threading
 import time
 
-from cases import case, with_argument
+from daemon import with_argument
 from direct import Client
-from engine import check, equal, eventually
+from suite import case, check, equal, eventually
 
 TOLD = 61  # what hooks sleep, in seconds; longer than any case waits
 
