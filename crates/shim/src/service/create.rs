@@ -208,13 +208,9 @@ fn shares_pids(bundle: &Path) -> bool {
 impl Shim {
     /// Keeps what a process leaves open here, and relays what has to be relayed.
     pub(super) fn hold(&mut self, name: &Name, report: Report) {
-        let mut held = crate::process::Held {
-            logger: report
-                .logger
-                .filter(|pid| self.take_stranger(*pid).is_none())
-                .and_then(rustix::process::Pid::from_raw),
-            ..Default::default()
-        };
+        let has_lost_logger = report.logger.is_some_and(|pid| self.take_stranger(pid).is_some());
+        let logger = report.logger.filter(|_| !has_lost_logger).and_then(rustix::process::Pid::from_raw);
+        let mut held = crate::process::Held { logger, ..Default::default() };
         let mut pumps = Vec::new();
         let (mut typed, mut screen, mut piped) = (None, None, None);
         for (role, fd) in report.kept {
@@ -238,6 +234,9 @@ impl Shim {
         if let Some(process) = self.containers.get_mut(&name.container).and_then(|one| one.process_mut(&name.exec).ok())
         {
             process.held = held;
+        }
+        if has_lost_logger {
+            self.lose_logger(name);
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod create;
 pub mod delete;
 mod exec;
 mod life;
+mod loggers;
 mod query;
 mod signal;
 mod start;
