@@ -18,7 +18,8 @@ import fcntl
 
 import image
 
-LIMIT = 20  # seconds that any command may take
+PATIENCE = float(os.environ.get("BLACKBOX_PATIENCE", 1))  # longer on slow machines
+LIMIT = 20 * PATIENCE  # seconds that any command may take
 
 CONFIG = """
 version = 2
@@ -52,7 +53,8 @@ def equal(found, expected, what):
     check(found == expected, f"{what}: {found!r} instead of {expected!r}")
 
 
-def eventually(condition, what, limit=LIMIT):
+def eventually(condition, what, limit=20):
+    limit *= PATIENCE
     deadline = time.monotonic() + limit
     while not (found := condition()):
         check(time.monotonic() < deadline, f"{what}: not within {limit} s")
@@ -129,7 +131,7 @@ class Engine:
         process = self.popen(*arguments, stdin=subprocess.DEVNULL if stdin is None else pipe, stdout=pipe, stderr=pipe)
         if stdin is not None:
             # A ctr whose input has ended before its task is there never closes the task's.
-            closer = threading.Timer(0.7, process.stdin.close)
+            closer = threading.Timer(0.7 * PATIENCE, process.stdin.close)
             process.stdin.write(stdin)
             process.stdin.flush()
             closer.start()
@@ -204,7 +206,7 @@ class Engine:
         shown, deadline = b"", time.monotonic() + limit
         try:
             if typed:
-                time.sleep(1)
+                time.sleep(PATIENCE)
                 os.write(master, typed)
             while True:
                 if not select.select([master], [], [], max(0, deadline - time.monotonic()))[0]:
@@ -281,6 +283,10 @@ class Engine:
             if name in arguments:
                 return pid
         raise Failure(f"{name} has no shim")
+
+    def cgroup(self, name):
+        """A container's, on v2."""
+        return f"/sys/fs/cgroup/default/{name}"
 
     def left(self):
         """What a test has left behind."""

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """The shim under a real containerd.
 
-    run.py [--containerd DIRECTORY] [--runtime NAME] [--case PATTERN] [--keep-log] SHIM_DIRECTORY
+    run.py [--containerd DIRECTORY] [--runtime NAME] [--systemd] [--case PATTERN] [--keep-log] SHIM_DIRECTORY
 
 SHIM_DIRECTORY holds containerd-shim-creel-v2. With `--runtime io.containerd.runc.v2` the same cases run on containerd's
 own shim, which shows whether they are right. `--containerd` names a directory with another containerd and ctr than
-those in PATH. Needs root; runs in a mount namespace of its own, with a tmpfs on /run/containerd
+those in PATH. With `--systemd` containers' cgroups are systemd's to make. Needs root; runs in a mount namespace of its own, with a tmpfs on /run/containerd
 that everything is on.
 """
 
@@ -21,16 +21,18 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import cases  # noqa: E402
+import systemd  # noqa: E402
 from engine import Engine, Failure, eventually  # noqa: E402
 
 
 def inside(options):
-    engine = Engine(options.containerd, options.runtime, os.path.abspath(options.shim_directory))
+    engine_class = systemd.SystemdEngine if options.systemd else Engine
+    engine = engine_class(options.containerd, options.runtime, os.path.abspath(options.shim_directory))
     passed = failed = skipped = 0
     kind = "runc" if "runc" in options.runtime else "creel"
     try:
         print("containerd", ".".join(map(str, engine.version)), options.runtime, flush=True)
-        for function, exceptions in cases.CASES:
+        for function, exceptions in cases.CASES + (systemd.CASES if options.systemd else []):
             name = function.__name__
             if not re.search(options.case, name):
                 continue
@@ -73,6 +75,7 @@ def main():
     parser.add_argument("--containerd", default="")
     parser.add_argument("--runtime", default="io.containerd.creel.v2")
     parser.add_argument("--case", default="")
+    parser.add_argument("--systemd", action="store_true")
     parser.add_argument("--keep-log", default="")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("shim_directory")
