@@ -40,7 +40,7 @@ QUICK_CASES = (
     r"^(cgroups|cgroup_mounts|limits|freezing|delegation|systemd)\.|^lifecycle\.[a-d]"
     r"|^events\.(stats|lack|state_and_list)|^update\.(memory|all_at_once|devices)"
 )
-QUICK_SHIM = "^(status_and|exec_status|statistics|running_out|limits|the_end_of|a_shim_that_is_killed)"
+QUICK_SHIM = r"status_and_streams|running_out_of_memory|the_end_of_an_exec|shim_that_is_killed|^(resources|unified)\."
 
 # Programs of Debian's containerd: linked with nothing but libc, and the guest is of the same release.
 CONTAINERD = [path for path in map(shutil.which, ("containerd", "ctr")) if path]

@@ -125,7 +125,7 @@ def shim(binary, programs, pattern):
         rows = []
         for line in process.stdout:
             print(line, end="", flush=True)
-            if row := re.match(r"(ok  |FAIL|skip) (\w+)(?: \((\S+) s\))?(?:: (.*))?$", line):
+            if row := re.match(r"(ok  |FAIL|skip) ([\w.]+)(?: \((\S+) s\))?(?:: (.*))?$", line):
                 rows.append([row[2], row[1].strip().replace("ok", "pass"), row[4] or "", float(row[3] or 0)])
             elif rows and rows[-1][1] == "FAIL" and not line.startswith("containerd"):
                 rows[-1][2] += "\n" + line.rstrip()

@@ -1,26 +1,25 @@
 #!/usr/bin/env python3
 """Memory and latency of the shim beside containerd's own with runc and with crun, in one run, interleaved.
 
-    bench.py [--pods N] [--rounds N] [--containerd DIRECTORY] [--write FILE] SHIM_DIRECTORY
+    bench.py [--pods N] [--rounds N] [--containerd VERSION] [--write FILE] SHIM_DIRECTORY
 
 Memory is what the kernel counts for the shims (/proc/PID/smaps_rollup); marginal is what one more pod costs, from the
-second half of the pods. containerd's database is on a tmpfs: on a disk its fsync takes longer than either shim. Needs
-root; runs as run.py does.
+second half of the pods. containerd's database is on a tmpfs: on a disk its fsync takes longer than either shim.
+Needs root.
 """
 
-import argparse
 import concurrent.futures
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
-import image  # noqa: E402
-from engine import Engine, eventually  # noqa: E402
+sys.path[:0] = [HERE, f"{HERE}/.."]
+import images  # noqa: E402
+from ctr import Engine  # noqa: E402
+from suite import eventually, on_private_host, parser  # noqa: E402
 
 CREEL, RUNC = "io.containerd.creel.v2", "io.containerd.runc.v2"
 
@@ -58,7 +57,7 @@ def pods(engine, peer, count, containers):
             for number in range(containers):
                 name = f"p{pod}-{number}"
                 group = ["--annotation", f"io.containerd.runc.v2.group=p{pod}"] if containers > 1 else []
-                engine.ctr("run", "-d", "--null-io", *peer.run(*group), image.NAME, name, "sleep", "1000", limit=60)
+                engine.ctr("run", "-d", "--null-io", *peer.run(*group), images.NAME, name, "sleep", "1000", limit=60)
                 names.append(name)
         time.sleep(1)
         halves.append(memory(engine.shims()))
@@ -75,11 +74,11 @@ def timed(function):
 
 def latencies(engine, peers, rounds):
     for peer in peers:
-        engine.ctr("run", "-d", "--null-io", *peer.run(), image.NAME, f"bench-{peer.name}", "sleep", "1000")
+        engine.ctr("run", "-d", "--null-io", *peer.run(), images.NAME, f"bench-{peer.name}", "sleep", "1000")
     runs, execs = {peer: [] for peer in peers}, {peer: [] for peer in peers}
     for number in range(rounds + 2):
         for peer in peers:
-            run = lambda: engine.ctr("run", "--rm", "--null-io", *peer.run(), image.NAME, f"run-{peer.name}", "/bin/true")  # noqa: B023
+            run = lambda: engine.ctr("run", "--rm", "--null-io", *peer.run(), images.NAME, f"run-{peer.name}", "/bin/true")  # noqa: B023
             runs[peer].append(timed(run))
             exec_ = lambda: engine.ctr("task", "exec", "--exec-id", f"e{number}", f"bench-{peer.name}", "/bin/true")  # noqa: B023
             execs[peer].append(timed(exec_))
@@ -95,7 +94,7 @@ def latencies(engine, peers, rounds):
 
 def at_once(engine, peer, count):
     def start(number):
-        engine.ctr("run", "-d", "--null-io", *peer.run(), image.NAME, f"o{number}", "sleep", "1000", limit=120)
+        engine.ctr("run", "-d", "--null-io", *peer.run(), images.NAME, f"o{number}", "sleep", "1000", limit=120)
 
     def start_all():
         with concurrent.futures.ThreadPoolExecutor(count) as pool:
@@ -126,7 +125,7 @@ def table(peers, version, options):
 
 
 def inside(options):
-    engine = Engine(options.containerd, CREEL, os.path.abspath(options.shim_directory))
+    engine = Engine(options, CREEL)
     try:
         peers = [Peer("creel", CREEL), Peer("Go shim, runc", RUNC)]
         if shutil.which("crun"):
@@ -153,30 +152,15 @@ def inside(options):
     finally:
         remove_all(engine, [line.split()[0] for line in engine.ctr("container", "ls").splitlines()[1:]])
         engine.stop()
-        shutil.rmtree(engine.work, ignore_errors=True)
 
 
-# crun refuses a hybrid layout; without this file it takes it for v1.
-COVER = "/sys/fs/cgroup/unified/cgroup.controllers"
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pods", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--containerd", default="")
-    parser.add_argument("--write", default="")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("shim_directory")
-    options = parser.parse_args()
-    if options.inside:
-        return inside(options)
-    os.makedirs("/run/containerd", exist_ok=True)
-    script = (f"mount -t tmpfs -o mode=711,size=2g none /run/containerd && if [ -e {COVER} ]; then mount --bind /dev/null {COVER}; fi"
-              ' && export TMPDIR=/run/containerd && exec "$@"')  # fmt: skip
-    return subprocess.call(["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh",
-                            sys.executable, *sys.argv, "--inside"])  # fmt: skip
+def options():
+    wanted = parser(__doc__)
+    wanted.add_argument("--pods", type=int, default=50)
+    wanted.add_argument("--rounds", type=int, default=20)
+    wanted.add_argument("--write", default="", metavar="FILE")
+    return wanted
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(on_private_host(options(), inside))

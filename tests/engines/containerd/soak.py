@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
 """Many execs, half of which fail, into one container, and many runs: nothing may grow, nothing may be left.
 
-    soak.py [--execs N] [--runs N] SHIM_DIRECTORY
+    soak.py [--containerd VERSION] [--execs N] [--runs N] SHIM_DIRECTORY
 """
 
-import argparse
 import os
-import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
-from engine import Engine, Failure, check, eventually  # noqa: E402
+sys.path[:0] = [HERE, f"{HERE}/.."]
+from ctr import Engine  # noqa: E402
+from suite import Failure, check, eventually, on_private_host, parser  # noqa: E402
 
 EVERY = 100
 
@@ -24,7 +23,7 @@ def look(pid):
 
 
 def inside(options):
-    engine = Engine("", "io.containerd.creel.v2", os.path.abspath(options.shim_directory))
+    engine = Engine(options, "io.containerd.creel.v2")
     try:
         with engine.running("c"):
             shim = engine.shim_of("c")
@@ -38,7 +37,7 @@ def inside(options):
             check(last[0] <= first[0] + 256 and last[1] <= first[1], f"it grew from {first} to {last}")
         for number in range(options.runs):
             check(engine.run(f"r{number}", "/bin/true").status == 0, f"run {number}")
-        eventually(lambda: not engine.left(), f"nothing left: {engine.left()}")
+        eventually(lambda: not engine.left(), lambda: f"left behind: {engine.left()}")
         print("soak: 1 passed, 0 failed")
         return 0
     except Failure as failure:
@@ -48,20 +47,12 @@ def inside(options):
         engine.stop()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--execs", type=int, default=10_000)
-    parser.add_argument("--runs", type=int, default=1_000)
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("shim_directory")
-    options = parser.parse_args()
-    if options.inside:
-        return inside(options)
-    os.makedirs("/run/containerd", exist_ok=True)
-    script = 'mount -t tmpfs -o mode=711,size=2g none /run/containerd && export TMPDIR=/run/containerd && exec "$@"'
-    return subprocess.call(["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh",
-                            sys.executable, *sys.argv, "--inside"])  # fmt: skip
+def options():
+    wanted = parser(__doc__)
+    wanted.add_argument("--execs", type=int, default=10_000)
+    wanted.add_argument("--runs", type=int, default=1_000)
+    return wanted
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(on_private_host(options(), inside))

@@ -10,7 +10,7 @@ use crate::sys::namespace::{setns, unshare};
 const NEW_MOUNTS: u64 = libc::CLONE_NEWNS as u64;
 
 /// Runs `body` in a copy of the calling thread's mount namespace from which nothing propagates, then brings the thread
-/// back. What `body` mounts is gone with the copy, or with the caller if it is killed meanwhile, but for what it gives
+/// back, to its root as working directory. What `body` mounts is gone with the copy, or with the caller if it is killed meanwhile, but for what it gives
 /// as a descriptor.
 ///
 /// # Errors

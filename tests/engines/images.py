@@ -1,8 +1,9 @@
-"""An image of one layer, made on the spot from Debian's busybox-static, as an OCI archive for `ctr image import`."""
+"""Images of one layer, made on the spot from Debian's busybox-static, as OCI archives for `ctr image import`."""
 
 import hashlib
 import io
 import json
+import os
 import subprocess
 import tarfile
 
@@ -28,11 +29,12 @@ def layer():
             if applet != "busybox":
                 add(archive, f"bin/{applet}", kind=tarfile.SYMTYPE, link="busybox")
         add(archive, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n")
+        add(archive, "etc/group", b"root:x:0:\nuser:x:1000:\nstaff:x:50:user\n")
     return buffer.getvalue()
 
 
-def write(path):
-    """Writes the archive."""
+def write(path, name, **config):
+    """Writes the archive; `config` is laid over what the image's configuration says."""
     kinds = "application/vnd.oci.image."
     blobs = {}
 
@@ -41,22 +43,21 @@ def write(path):
         blobs[f"blobs/sha256/{digest}"] = content
         return {"mediaType": kinds + kind, "digest": f"sha256:{digest}", "size": len(content)}
 
-    rootfs = layer()
-    described = blob(rootfs, "layer.v1.tar")
-    config = {
-        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[subprocess.check_output(["uname", "-m"], text=True).strip()],
+    described = blob(layer(), "layer.v1.tar")
+    configuration = {
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine],
         "os": "linux",
-        "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
+        "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"], **config},
         "rootfs": {"type": "layers", "diff_ids": [described["digest"]]},
     }
     manifest = {
         "schemaVersion": 2,
         "mediaType": kinds + "manifest.v1+json",
-        "config": blob(json.dumps(config).encode(), "config.v1+json"),
+        "config": blob(json.dumps(configuration).encode(), "config.v1+json"),
         "layers": [described],
     }
     found = blob(json.dumps(manifest).encode(), "manifest.v1+json")
-    found["annotations"] = {"io.containerd.image.name": NAME, "org.opencontainers.image.ref.name": "test"}
+    found["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name.rsplit(":", 1)[1]}
     with tarfile.open(path, "w") as archive:
         add(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         add(archive, "index.json", json.dumps({"schemaVersion": 2, "manifests": [found]}).encode())
