@@ -15,6 +15,8 @@ LAB ?= $(CURDIR)/../shared/lab/lab
 LAYOUTS ?=
 CASES ?=
 TESTS ?=
+# Which containerd the shim is put under: installed, 1.7, 2.2, 2.4 (built from their Go modules), or a directory with its programs.
+CONTAINERD ?= installed
 # The runtime under test; any OCI runtime will do.
 RUNTIME ?= $(CREEL)
 
@@ -25,6 +27,7 @@ help: ## print this menu
 	@echo "creel: make TARGET"; echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
 	@echo; echo "Variables: RUNTIME=$(RUNTIME) PEERS=$(PEERS) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)"
+	@echo "           CONTAINERD=$(CONTAINERD) CASES= (engines)"
 	@echo "           LAB=$(LAB) LAYOUTS= CASES= TESTS= QUICK= (test-lab)"
 
 demo: ## install what is missing, build, and run a busybox container step by step
@@ -37,7 +40,7 @@ build: ## build the release binaries
 	@$(CARGO) build --release --locked
 	@echo "built $(CREEL) and $(SHIM)"
 
-test: ## run every test: unit and kernel tests, the black-box suite, the runtime-tools programs
+test: ## run every test: unit and kernel tests, the black-box suite, the runtime-tools programs, the shim under containerd
 	@hack/test.sh
 
 test-lab: ## kernel tests and black-box suite in virtual machines: cgroup v2 with systemd, hybrid, v1
@@ -50,10 +53,11 @@ bench: build ## time creel beside its peers and write docs/benchmarks.md
 	@hack/bench.sh $(CREEL),$(PEERS)
 
 bench-shim: build ## measure the shim beside containerd's own and write docs/benchmarks-shim.md
-	@tests/engines/containerd/bench.py --write docs/benchmarks-shim.md $(dir $(SHIM))
+	@tests/engines/containerd/bench.py --containerd $(CONTAINERD) --write docs/benchmarks-shim.md $(dir $(SHIM))
 
-engines: build ## run the shim's cases under the containerd that is installed
-	@tests/engines/containerd/run.py $(dir $(SHIM))
+engines: build ## containers and pods on the shim, under the containerd that CONTAINERD names
+	@tests/engines/containerd/run.py --containerd $(CONTAINERD) --case '$(CASES)' $(dir $(SHIM))
+	@tests/engines/cri/run.py --containerd $(CONTAINERD) --case '$(CASES)' $(dir $(SHIM))
 
 validate: ## the table of the 58 runtime-tools programs, RUNTIME beside PEERS
 	@tests/oci-validation/runtime-tools/validate.py $(RUNTIME),$(PEERS)

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Succeeds if there is a Go that can build the runtime-tools programs (1.21 or later); says so if not.
+# have-go.sh [VERSION]: succeeds if there is a Go of that version or later (1.21, which builds the runtime-tools programs); says so if not.
 set -euo pipefail
 
-version=$(go env GOVERSION 2>/dev/null || true)
-if [[ ! $version =~ ^go1\.([0-9]+) ]] || ((BASH_REMATCH[1] < 21)); then
-    echo "go 1.21 or later is missing (found: ${version:-none}); the runtime-tools validation will be skipped"
+need=${1:-1.21}
+found=$(go env GOVERSION 2>/dev/null || true)
+if [[ -z $found || $(printf '%s\n' "$need" "${found#go}" | sort --version-sort | head -1) != "$need" ]]; then
+    echo "go $need or later is missing (found: ${found:-none}); what it builds is skipped"
     exit 1
 fi

@@ -12,8 +12,11 @@ needs=(
     "jq jq"
     "python3 python3"
     "util-linux unshare"
+    "iproute2 ip"
     "runc runc"
     "crun crun"
+    "containerd containerd"
+    "containernetworking-plugins /usr/lib/cni/bridge"
 )
 missing=()
 for need in "${needs[@]}"; do

@@ -34,14 +34,27 @@ skip() {
     skipped=$((skipped + 1))
 }
 
+# The shim and its pods under the containerd that is installed, and under a 2.x where Go can build it.
+engines() {
+    local shims=$1 no_go version versions=()
+    no_go=$(hack/have-go.sh 1.26.6 || true)
+    if command -v containerd >/dev/null; then versions+=(installed); else skip "the shim under an installed containerd: there is none"; fi
+    if [[ -z $no_go ]]; then versions+=(2.4); else skip "the shim under containerd 2.x, and all pods: $no_go"; fi
+    for version in "${versions[@]}"; do
+        suite "containers under containerd ($version)" '^containerd:' tests/engines/containerd/run.py --containerd "$version" "$shims"
+        [[ -n $no_go ]] || suite "pods under containerd ($version)" '^cri:' tests/engines/cri/run.py --containerd "$version" "$shims"
+    done
+}
+
 if [[ -z ${RUNTIME:-} ]]; then
     suite "unit, golden and kernel tests" '^test result:' cargo test --workspace --locked --no-fail-fast
     suite "build" '^$' cargo build --release --locked
-    RUNTIME=$PWD/target/$(rustc --print host-tuple)/release/creel
+    built=$PWD/target/$(rustc --print host-tuple)/release
+    RUNTIME=$built/creel
 fi
 
 if ((EUID)); then
-    skip "black-box suite and runtime-tools validation (they need root)"
+    skip "black-box suite, runtime-tools validation and engines (they need root)"
 else
     suite "black-box suite" '^blackbox:' tests/oci-validation/blackbox/run.py "$RUNTIME"
     if why=$(hack/have-go.sh); then
@@ -49,6 +62,7 @@ else
     else
         skip "runtime-tools validation: $why"
     fi
+    [[ -z ${built:-} ]] || engines "$built"
 fi
 
 summary="$passed passed, $failed failed"

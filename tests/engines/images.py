@@ -27,9 +27,12 @@ def layer():
             add(archive, "bin/busybox", busybox.read(), 0o755)
         for applet in subprocess.check_output([BUSYBOX, "--list"], text=True).split():
             if applet != "busybox":
-                add(archive, f"bin/{applet}", kind=tarfile.SYMTYPE, link="busybox")
-        add(archive, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n")
-        add(archive, "etc/group", b"root:x:0:\nuser:x:1000:\nstaff:x:50:user\n")
+                # Not symbolic: a mask over one of them would be over all.
+                add(archive, f"bin/{applet}", mode=0o755, kind=tarfile.LNKTYPE, link="bin/busybox")
+        add(archive, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")
+        add(archive, "etc/group", b"root:x:0:\nuser:x:1000:\nstaff:x:50000:user\n")
+        add(archive, "www", mode=0o755, kind=tarfile.DIRTYPE)
+        add(archive, "www/index.html", b"page\n")
     return buffer.getvalue()
 
 

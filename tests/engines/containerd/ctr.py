@@ -143,8 +143,9 @@ class Engine(Daemon):
 
     # The shim itself, past containerd.
 
-    def call(self, method, *fields, service="containerd.task.v2.Task"):
+    def call(self, method, *fields, service=None):
         """A call to the only shim; (number, text) fields. Gives the code and the message or payload of the answer."""
+        service = service or f"containerd.task.v{3 if self.version >= (2,) else 2}.Task"
 
         def varint(number):
             return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)

@@ -18,36 +18,28 @@ PAUSE, BUSYBOX = "registry.test/pause:1", "registry.test/busybox:1"
 CNI_PROGRAMS = "/usr/lib/cni"  # Debian's containernetworking-plugins
 HANDLERS = {"io.containerd.creel.v2": "creel", "io.containerd.runc.v2": "runc"}
 
-# The lines of README.md, and those that keep the test to itself; root may not lower its OOM score everywhere.
-VERSION_2 = """
-version = 2
+# What keeps the test to itself; root may not lower an OOM score everywhere.
+COMMON = """
 root = "{work}/root"
 state = "{work}/state"
 [grpc]
   address = "{work}/c.sock"
 [plugins."io.containerd.internal.v1.opt"]
   path = "{work}/opt"
+[plugins."{plugin}".cni]
+  {cni}
+  conf_dir = "{work}/cni"
+[plugins."{plugin}".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+"""
+VERSION_2 = """
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{pause}"
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
   restrict_oom_score_adj = true
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-  runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.creel]
-  runtime_type = "io.containerd.creel.v2"
-[plugins."io.containerd.grpc.v1.cri".cni]
-  bin_dir = "{cni}"
-  conf_dir = "{work}/cni"
 """
 VERSION_3 = """
-version = 3
-root = "{work}/root"
-state = "{work}/state"
-[grpc]
-  address = "{work}/c.sock"
-[plugins."io.containerd.internal.v1.opt"]
-  path = "{work}/opt"
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = "{pause}"
 [plugins."io.containerd.grpc.v1.cri"]
@@ -55,14 +47,30 @@ state = "{work}/state"
   stream_server_port = "0"
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
-  runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.creel]
-  runtime_type = "io.containerd.creel.v2"
-[plugins."io.containerd.cri.v1.runtime".cni]
-  bin_dirs = ["{cni}"]
-  conf_dir = "{work}/cni"
 """
+
+
+def readmes_lines(version):
+    """What README.md tells users of this containerd to write: the handler, and its options for systemd."""
+    with open(f"{REPOSITORY}/README.md") as readme:
+        version_2, version_3, options, options_of_1_6 = re.findall(r"^```toml\n(.*?)^```", readme.read(), re.M | re.S)
+    if version >= (2,):
+        return version_3, options
+    options = options.replace("io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri")
+    return version_2, options if version >= (1, 7) else options_of_1_6
+
+
+def handlers(version, work, runtime):
+    """The handler as README.md has it, and one named `other` with its options, for a case that must see them."""
+    handler, options = readmes_lines(version)
+    systemd = (handler.split("\n\n", 1)[1] + options).replace("runtimes.creel", "runtimes.other")
+    systemd = systemd.replace("io.containerd.creel.v2", runtime)
+    if "ConfigPath" in options:
+        with open(f"{work}/creel.toml", "w") as file:
+            file.write("SystemdCgroup = true\n")
+        own = "SystemdCgroup = true" if "runc" in runtime else f'ConfigPath = "{work}/creel.toml"'
+        systemd = re.sub("ConfigPath = .*", own, systemd)
+    return handler, systemd
 
 
 def network(work):
@@ -72,11 +80,18 @@ def network(work):
     return {"cniVersion": "0.4.0", "name": "test", "plugins": [bridge]}
 
 
-def config(version, work):
+def config(version, work, runtime):
     os.mkdir(f"{work}/cni")
     with open(f"{work}/cni/10-test.conflist", "w") as file:
         json.dump(network(work), file)
-    return (VERSION_3 if version >= (2,) else VERSION_2).format(work=work, pause=PAUSE, cni=CNI_PROGRAMS)
+    handler, systemd = handlers(version, work, runtime)
+    new = version >= (2,)
+    plugin = "io.containerd.cri.v1.runtime" if new else "io.containerd.grpc.v1.cri"
+    cni = f'bin_dirs = ["{CNI_PROGRAMS}"]' if new else f'bin_dir = "{CNI_PROGRAMS}"'
+    own = (COMMON + (VERSION_3 if new else VERSION_2)).format(work=work, plugin=plugin, cni=cni, pause=PAUSE)
+    # Its first line, the version, has to be the file's.
+    first, rest = handler.split("\n", 1)
+    return first + own + rest + systemd
 
 
 def merged(base, more):
@@ -121,14 +136,17 @@ class Cri(Daemon):
     namespace = "k8s.io"
 
     def __init__(self, options):
-        super().__init__(options.containerd, options.runtime, options.shim_directory, config)
+        of_runtime = lambda version, work: config(version, work, options.runtime)  # noqa: E731
+        super().__init__(options.containerd, options.runtime, options.shim_directory, of_runtime)
         self.handler, self.pods = HANDLERS[options.runtime], 0
-        images.write(f"{self.work}/pause.tar", PAUSE, Cmd=["sleep", "2147483647"])
-        images.write(f"{self.work}/busybox.tar", BUSYBOX)
-        for name in (PAUSE, BUSYBOX):
-            self.ctr("image", "import", f"{self.work}/{name.split('/')[1].split(':')[0]}.tar")
-            # The plugin hears of it by an event.
-            eventually(lambda: self.call("ImageStatus", image={"image": name}).get("image"), f"{name} is known")  # noqa: B023
+        self.add_image(PAUSE, Cmd=["sleep", "2147483647"])
+        self.add_image(BUSYBOX)
+
+    def add_image(self, name, **config):
+        images.write(f"{self.work}/image.tar", name, **config)
+        self.ctr("image", "import", f"{self.work}/image.tar")
+        # The plugin hears of it by an event.
+        eventually(lambda: self.call("ImageStatus", image={"image": name}).get("image"), f"{name} is known")
 
     def start(self):
         super().start()
@@ -140,7 +158,7 @@ class Cri(Daemon):
             self.remove(pod["id"])
 
     def left(self):
-        return super().left() + glob.glob("/sys/fs/cgroup/*/test-pods/*/*/")
+        return super().left() + glob.glob("/sys/fs/cgroup/*/test-pod/*/")
 
     # Its client.
 
@@ -178,6 +196,11 @@ class Cri(Daemon):
         code, out, err = self.exec(container, "sh", "-c", script)
         equal((code, err), (0, ""), f"the end of {script!r}")
         return out.strip()
+
+    def features(self):
+        """What containerd says of the handler, by what the shim has told it (since 2.0)."""
+        known = {handler.get("name", ""): handler for handler in self.call("Status").get("runtime_handlers", [])}
+        return known.get(self.handler, {}).get("features", {})
 
     # Pods and containers.
 

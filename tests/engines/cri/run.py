@@ -11,7 +11,7 @@ import os
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, f"{HERE}/.."]
+sys.path[:0] = [HERE, f"{HERE}/..", f"{HERE}/../../oci-validation"]
 import suite  # noqa: E402
 import versions  # noqa: E402
 from cri import CLIENT, Cri  # noqa: E402

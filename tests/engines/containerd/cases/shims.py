@@ -19,7 +19,7 @@ def both_versions_of_the_task_api_and_nothing_else(e):
         equal(e.call("Nonsense", (1, "c"))[0], 12, "unimplemented")
 
 
-@case
+@case(runc="that of containerd 2 leaves its socket")
 def containers_of_a_group_share_a_shim(e):
     group = ["--annotation", "io.containerd.runc.v2.group=pod"]
     with e.running("c", flags=group), e.running("d", flags=group):

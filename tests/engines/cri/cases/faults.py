@@ -18,7 +18,8 @@ def containerd_comes_back(e):
         time.sleep(1.5)
         e.start()
         equal((e.pid(stays), list(e.shims())), pids, "the process and its shim")
-        equal(e.ended(ends)[0], 6, "the end of the one that ended")
+        # Since 1.7 it takes a task without processes for a lost one.
+        equal(e.ended(ends)[0], 6 if e.version < (1, 7) else 255, "the end of the one that ended")
         equal(e.exec(stays, "echo", "there")[1], "there\n", "exec")
         before = len(pod.log("stays"))
         eventually(lambda: len(pod.log("stays")) > before + 3, "the log goes on")

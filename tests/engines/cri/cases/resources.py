@@ -1,8 +1,9 @@
 """Limits, statistics and what happens beyond them."""
 
+import contextlib
 import glob
-import os
 
+from private_host import hierarchies, make_group, remove_group
 from suite import case, check, equal, eventually
 
 MEBIBYTE = 1 << 20
@@ -19,6 +20,17 @@ def cgroup_file(pid, v1, v2):
     return None
 
 
+@contextlib.contextmanager
+def kubelets_group(name="test-pod"):
+    """The pod's cgroup, which is the kubelet's to make and to remove."""
+    groups = [make_group(point, controllers, name) for point, _, controllers in hierarchies()]
+    try:
+        yield f"/{name}"
+    finally:
+        for group in groups:
+            remove_group(group)
+
+
 @case
 def running_out_of_memory_is_the_reason(e):
     with e.pod() as pod:
@@ -33,7 +45,7 @@ def running_out_of_memory_is_the_reason(e):
 @case
 def statistics(e):
     busy = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exec sleep 1000"
-    with e.pod() as pod:
+    with kubelets_group() as group, e.pod(linux={"cgroup_parent": group}) as pod:
         container = pod.start("a", "sh", "-c", busy)
         processor = lambda: e.call("ContainerStats", container_id=container)["stats"].get("cpu", {}).get("usage_core_nano_seconds", {})  # noqa: E731
         eventually(lambda: int(processor().get("value", 0)) > 10_000_000, "processor time")
@@ -43,7 +55,8 @@ def statistics(e):
         equal([stats["attributes"]["id"] for stats in found], [container], "the list")
         if e.version >= (1, 7):
             linux = e.call("PodSandboxStats", pod_sandbox_id=pod.id)["stats"]["linux"]
-            check(int(linux["process"]["process_count"]["value"]) >= 1, f"{linux}")
+            check(int(linux["process"]["process_count"]["value"]) >= 1, f"processes in {linux}")
+            check(int(linux["memory"]["working_set_bytes"]["value"]) > 0, f"memory in {linux}")
 
 
 @case
@@ -62,10 +75,7 @@ def limits(e):
 
 @case
 def below_the_cgroup_that_the_kubelet_made(e):
-    with e.pod(linux={"cgroup_parent": "/test-pods/pod1"}) as pod:
+    with kubelets_group() as group, e.pod(linux={"cgroup_parent": group}) as pod:
         container = pod.start("a")
         with open(f"/proc/{e.pid(container)}/cgroup") as groups:
-            check(f"/test-pods/pod1/{container}" in groups.read(), "the container's group")
-    for directory in glob.glob("/sys/fs/cgroup/*/test-pods/pod1") + glob.glob("/sys/fs/cgroup/test-pods/pod1"):
-        os.rmdir(directory)
-        os.rmdir(os.path.dirname(directory))
+            check(f"{group}/{container}" in groups.read(), "the container's group")

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 
-from suite import case, check, equal
+from suite import Skipped, case, check, equal
 
 
 def status(e, container, field):
@@ -68,8 +68,8 @@ def users_and_groups(e):
         ids = lambda container: [e.shell(container, f"id {flag}") for flag in ("-u", "-g", "-G")]  # noqa: E731
         context = secure(run_as_user={"value": 1000}, run_as_group={"value": 2000}, supplemental_groups=[3000, 4000])
         user, group, groups = ids(pod.start("a", linux=context))
-        # The image says that user 1000 is in group 50, too.
-        equal((user, group, set(groups.split())), ("1000", "2000", {"2000", "3000", "4000", "50"}), "the ids")
+        # The image says that user 1000 is in group 50000, too.
+        equal((user, group, set(groups.split())), ("1000", "2000", {"2000", "3000", "4000", "50000"}), "the ids")
         user, group, _ = ids(pod.start("b", linux=secure(run_as_username="user")))
         equal((user, group), ("1000", "1000"), "those of a name")
         equal(ids(pod.start("c"))[:2], ["0", "0"], "those of none")
@@ -125,6 +125,23 @@ def mounts(e):
             subprocess.run(["umount", f"{host}/later"], check=True)
         equal(e.exec(container, "grep", "^later", "/proc/mounts")[1], "", "and that it is gone")
     os.remove(f"{host}/other")
+
+
+@case
+def recursively_read_only_mounts(e):
+    if not e.features().get("recursive_read_only_mounts"):
+        raise Skipped(f"{e.handler} does not tell this containerd that it has them")
+    host = f"{e.work}/recursive"
+    os.makedirs(f"{host}/below")
+    subprocess.run(["mount", "-t", "tmpfs", "below", f"{host}/below"], check=True)
+    try:
+        with e.pod() as pod:
+            mount = {"host_path": host, "container_path": "/fixed", "readonly": True}
+            a, b = pod.start("a", mounts=[{**mount, "recursive_read_only": True}]), pod.start("b", mounts=[mount])
+            check("Read-only" in e.exec(a, "touch", "/fixed/below/file")[2], "the mount below is read-only, too")
+            e.shell(b, "touch /fixed/below/file")
+    finally:
+        subprocess.run(["umount", f"{host}/below"], check=True)
 
 
 @case
