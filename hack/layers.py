@@ -17,7 +17,7 @@ LAYERS = [
         "attributes", "capabilities", "cgroups", "criu", "hooks", "intel_rdt", "lsm", "namespaces", "netdev", "rootfs",
         "seccomp", "sysctl", "terminal", "userns",
     ],
-    ["plan"],
+    ["features", "plan"],
     ["process"],
     ["container"],
 ]  # fmt: skip

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Runs the kernel tests and the black-box suite in virtual machines with the cgroup layouts that this host lacks.
+"""Runs the kernel tests and the black-box suite in virtual machines with the cgroup layouts that this host lacks, and
+the shim on cgroup v2, under the containerd that is installed here.
 
-    test-lab.py [--layouts LIST] [--cases PATTERN] [--tests LIST] [--peers LIST] [--quick]
+    test-lab.py [--layouts LIST] [--cases PATTERN] [--tests LIST] [--shim PATTERN] [--peers LIST] [--quick]
 
 Layouts: v2 (systemd, AppArmor), v2-user (the same, as a user with a systemd user manager), hybrid, v1. Everything is
 built here and run there. --quick is what CI has time for. The last line is `lab: N passed, N failed, N skipped`.
@@ -39,6 +40,10 @@ QUICK_CASES = (
     r"^(cgroups|cgroup_mounts|limits|freezing|delegation|systemd)\.|^lifecycle\.[a-d]"
     r"|^events\.(stats|lack|state_and_list)|^update\.(memory|all_at_once|devices)"
 )
+QUICK_SHIM = r"status_and_streams|running_out_of_memory|the_end_of_an_exec|shim_that_is_killed|^(resources|unified)\."
+
+# Programs of Debian's containerd: linked with nothing but libc, and the guest is of the same release.
+CONTAINERD = [path for path in map(shutil.which, ("containerd", "ctr")) if path]
 
 printing = threading.Lock()
 
@@ -53,34 +58,42 @@ def lab_environment():
 
 
 def build():
-    """The library's test program and the runtime, as files."""
+    """The library's test program, the runtime and the shim, as files."""
     command = "cargo test --no-run --locked --message-format=json --package libcontainer --lib".split()
     built = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True).stdout
     messages = [json.loads(line) for line in built.splitlines() if line.startswith("{")]
     tests = [m["executable"] for m in messages if m["reason"] == "compiler-artifact" and m["profile"]["test"]]
-    command = "cargo build --release --locked --message-format=json --package runtime-cli".split()
+    command = "cargo build --release --locked --message-format=json --package runtime-cli --package shim".split()
     built = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True).stdout
     messages = [json.loads(line) for line in built.splitlines() if line.startswith("{")]
     binaries = [m["executable"] for m in messages if m["reason"] == "compiler-artifact" and m["executable"]]
-    return [path for path in tests if path][0], binaries[-1]
+    (shim,) = (path for path in binaries if os.path.basename(path).startswith("containerd-shim"))
+    (runtime,) = (path for path in binaries if os.path.basename(path) == "creel")
+    return [path for path in tests if path][0], runtime, shim
 
 
 class Layout:
     """One machine's work, and what came of it."""
 
-    def __init__(self, name, options, tests, runtime):
+    def __init__(self, name, options, tests, runtime, shim):
         self.name, self.results, self.log, self.seconds = name, [], [], 0.0
         root = name != "v2-user"
         patterns = [pattern for pattern in options.tests.split(",") if pattern]
         runtimes = [runtime, *(peer for peer in options.peers.split(",") if peer)]
+        programs = [f"/engine/{os.path.basename(path)}" for path in CONTAINERD]
         what = {
             "library": None if options.tests == "none" else [tests, patterns],
             # Containers without root are not there yet, and the suite needs a private host.
             "blackbox": [runtimes, options.cases] if root and options.cases != "none" else None,
+            # The other layouts are those of other hosts, where `make engines` runs.
+            "shim": [shim, programs, options.shim] if name == "v2" and options.shim != "none" else None,
             "patience": PATIENCE,
         }
         guest = [f"{REPOSITORY}/tests/lab/guest.py", json.dumps(what)]
-        shares = [f"--share={path}:{path}:ro" for path in [REPOSITORY, *binary_directories(tests, runtime)]]
+        shares = [REPOSITORY, *binary_directories(tests, runtime, shim)]
+        shares = [f"--share={path}:{path}:ro" for path in shares]
+        if what["shim"]:
+            shares.append(f"--share={os.path.dirname(CONTAINERD[0])}:/engine:ro")
         arguments = [*LAYOUTS[name], *shares, "--timeout", str(TIMEOUT), "--", "python3", "-B", *guest]
         self.command = [options.lab, "run", *arguments]
 
@@ -153,7 +166,7 @@ def report(layouts):
     """Only what the runtime under test and the library do decides; peers are shown."""
     passed = failed = skipped = 0
     for layout in layouts:
-        mine = [row for row in layout.results if row[0] in ("library", "creel", "blackbox", "lab")]
+        mine = [row for row in layout.results if re.match("(library|creel|blackbox|shim|lab)", row[0])]
         others = [row for row in layout.results if row not in mine]
         for who, name, result, why, _ in mine + others:
             if result == "FAIL":
@@ -179,12 +192,14 @@ def main():
     parser.add_argument("--layouts", default="", help="some of " + ",".join(LAYOUTS))
     parser.add_argument("--cases", default="", help="black-box cases whose name matches this pattern; none")
     parser.add_argument("--tests", default="", help="library tests whose name has one of these parts; none")
+    parser.add_argument("--shim", default="", help="the shim's cases whose name matches this pattern; none")
     parser.add_argument("--peers", default="", help="runtimes of the guest to run the black-box cases too")
     parser.add_argument("--quick", action="store_true", help="what CI has time for")
     options = parser.parse_args()
     options.layouts = options.layouts or (QUICK_LAYOUTS if options.quick else ",".join(LAYOUTS))
     options.tests = options.tests or (QUICK_TESTS if options.quick else "")
     options.cases = options.cases or (QUICK_CASES if options.quick else "")
+    options.shim = options.shim or (QUICK_SHIM if options.quick else "")
     names = options.layouts.split(",")
     if unknown := [name for name in names if name not in LAYOUTS]:
         sys.exit(f"test-lab: no layout is called {unknown[0]}; there are {', '.join(LAYOUTS)}")
@@ -194,9 +209,12 @@ def main():
         print(f"skipped: tests in virtual machines: {'they need root' if options.lab else nowhere}")
         print("lab: 0 passed, 0 failed, 1 skipped")
         return 0
-    tests, runtime = build()
+    if len(CONTAINERD) < 2 and options.shim != "none":
+        say("skipped: the shim's cases: containerd and ctr are not installed here")
+        options.shim = "none"
+    built = build()
     prepare(options.lab)
-    layouts = [Layout(name, options, tests, runtime) for name in names]
+    layouts = [Layout(name, options, *built) for name in names]
     run_all(layouts)
     return report(layouts)
 

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 
-from suite import LIMIT, Failure, check, eventually
+from suite import LIMIT, PATIENCE, Failure, check, eventually
 
 
 def without_warnings(lines):
@@ -123,7 +123,7 @@ class Daemon:
         process = self.popen(*arguments, stdin=subprocess.DEVNULL if stdin is None else pipe, stdout=pipe, stderr=pipe)
         if stdin is not None:
             # A ctr whose input has ended before its task is there never closes the task's.
-            closer = threading.Timer(0.7, process.stdin.close)
+            closer = threading.Timer(0.7 * PATIENCE, process.stdin.close)
             process.stdin.write(stdin)
             process.stdin.flush()
             closer.start()

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""What `make test-lab` runs in the guest: the library's tests and the black-box suite, one result a line.
+"""What `make test-lab` runs in the guest: the library's tests, the black-box suite and the shim's cases under a
+containerd, one result a line.
 
     guest.py WHAT        WHAT is JSON: {"library": [binary, patterns] or null,
                          "blackbox": [runtimes, pattern] or null,
+                         "shim": [shim, [containerd, ctr], pattern] or null,
                          "parity": runtimes or null, "patience": N}
 
-A result is a line `@ ["library" or "RUNTIME", name, "pass"|"FAIL"|"skip", why, seconds]`, and what the
+A result is a line `@ ["library", "RUNTIME" or "shim, DRIVER", name, "pass"|"FAIL"|"skip", why, seconds]`, and what the
 parity table is made of a line `@ {"driver": ..., "collected": ...}`; what else is printed is for
 whoever looks for the cause of a failure.
 """
@@ -112,6 +114,28 @@ def suite(runtimes, pattern, *flags):
     return {(runtime, case): row for runtime, case, *row in rows}
 
 
+def shim(binary, programs, pattern):
+    """The shim under containerd's programs, with each cgroup driver."""
+    own, engine = [os.path.dirname(own_copy(path)) for path in (binary, *programs)][:2]
+    for driver, flags in {"cgroupfs": [], "systemd": ["--systemd"]}.items():
+        run = f"{REPOSITORY}/tests/engines/containerd/run.py"
+        log = f"{os.environ['HOME']}/containerd.log"
+        command = [sys.executable, "-B", run, *flags, "--containerd", engine, "--case", pattern, "--keep-log", log, own]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        rows = []
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if row := re.match(r"(ok  |FAIL|skip) ([\w.]+)(?: \((\S+) s\))?(?:: (.*))?$", line):
+                rows.append([row[2], row[1].strip().replace("ok", "pass"), row[4] or "", float(row[3] or 0)])
+            elif rows and rows[-1][1] == "FAIL" and not line.startswith("containerd"):
+                rows[-1][2] += "\n" + line.rstrip()
+        for row in rows:
+            tell(f"shim, {driver}", *row)
+        if process.wait() != 0 and all(row[1] != "FAIL" for row in rows) or not rows:
+            last = "".join(open(log).readlines()[-20:]) if os.path.exists(log) else ""
+            tell("shim", f"the suite itself, {driver}", "FAIL", f"exited after {len(rows)} cases\n{last}", 0)
+
+
 def parity(runtimes):
     """What each driver writes; the systemd driver needs the machine's own systemd."""
     mine = ",".join([own_copy(runtimes[0]), *runtimes[1:]])
@@ -133,6 +157,8 @@ def main():
         library(*what["library"])
     if what["blackbox"]:
         blackbox(*what["blackbox"])
+    if what.get("shim"):
+        shim(*what["shim"])
     if what.get("parity"):
         parity(what["parity"])
     print("@ end", flush=True)

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | L5 lifecycle | [`container`] |
 //! | L4 processes | [`process`] |
-//! | L3 the whole plan | [`plan`] |
+//! | L3 the whole plan | [`plan`]; [`features`], what plans can be of |
 //! | L2 domains | [`namespaces`], [`userns`], [`rootfs`], [`cgroups`], [`seccomp`], [`capabilities`], [`lsm`], [`attributes`], [`sysctl`], [`hooks`], [`terminal`] |
 //! | L1 basics | [`host`], [`paths`], [`dbus`], [`error`], [`spec`] |
 //! | L0 system calls | `sys`, the only `unsafe` |
@@ -20,8 +20,8 @@ pub mod capabilities;
 pub mod cgroups;
 pub mod container;
 pub mod dbus;
-
 pub mod error;
+pub mod features;
 pub mod hooks;
 pub mod host;
 pub mod lsm;

@@ -31,3 +31,32 @@ impl Log {
         let _ = rustix::io::write(fifo, line.as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::FileType;
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn nobody_has_to_read_it() {
+        let bundle = std::env::temp_dir().join(format!("creel-test-shim-log-{}", std::process::id()));
+        std::fs::create_dir_all(&bundle).expect("mkdir");
+        Log::open(&bundle, "c", "ns").warning("there is no FIFO");
+        rustix::fs::mknodat(CWD, bundle.join("log"), FileType::Fifo, Mode::RWXU, 0).expect("mkfifo");
+        let log = Log::open(&bundle, "c", "ns");
+        // A reader that comes and goes, and then none, until the FIFO is full.
+        drop(std::fs::OpenOptions::new().read(true).open(bundle.join("log")).expect("open"));
+        for number in 0..2000 {
+            log.warning(format_args!("warning {number}"));
+        }
+        let mut reader = std::fs::File::open(bundle.join("log")).expect("open");
+        let mut text = vec![0; 4096];
+        let read = reader.read(&mut text).expect("read");
+        let text = String::from_utf8_lossy(&text[..read]).into_owned();
+        let first = text.lines().next().expect("a line");
+        assert!(first.contains("msg=\"warning 0\"") && first.ends_with("id=c namespace=ns"), "{first}");
+        std::fs::remove_dir_all(&bundle).expect("remove");
+    }
+}

@@ -18,7 +18,7 @@ import time
 import images
 from daemon import Daemon, without_warnings
 from direct import message
-from suite import LIMIT, Failure, equal, eventually
+from suite import LIMIT, PATIENCE, Failure, equal, eventually
 
 CONFIG = """
 version = 2
@@ -53,6 +53,10 @@ class Engine(Daemon):
         super().__init__(options.containerd, runtime or options.runtime, options.shim_directory, config)
         images.write(f"{self.work}/busybox.tar", images.NAME)
         self.ctr("image", "import", f"{self.work}/busybox.tar")
+
+    def cgroup(self, name):
+        """A container's, on v2."""
+        return f"/sys/fs/cgroup/{self.namespace}/{name}"
 
     def run(self, name, *command, flags=(), **options):
         return self.try_ctr("run", "--rm", "--runtime", self.runtime, *flags, images.NAME, name, *command, **options)
@@ -104,7 +108,7 @@ class Engine(Daemon):
         shown, deadline = b"", time.monotonic() + limit
         try:
             if typed:
-                time.sleep(1)
+                time.sleep(PATIENCE)
                 os.write(master, typed)
             while True:
                 if not select.select([master], [], [], max(0, deadline - time.monotonic()))[0]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The shim under a real containerd.
 
-    run.py [--containerd VERSION] [--runtime NAME] [--case PATTERN] [--keep-log FILE] SHIM_DIRECTORY
+    run.py [--containerd VERSION] [--runtime NAME] [--systemd] [--case PATTERN] [--keep-log FILE] SHIM_DIRECTORY
 
 With `--runtime io.containerd.runc.v2` the same cases run on containerd's own shim, which shows whether they are right.
 Needs root.
@@ -14,11 +14,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, f"{HERE}/.."]
 import suite  # noqa: E402
 from ctr import Engine  # noqa: E402
+from systemd import SystemdEngine  # noqa: E402
 
 
 def inside(options):
     suite.find_cases(HERE)
-    engine = Engine(options)
+    engine = SystemdEngine(options) if options.systemd else Engine(options)
     try:
         return suite.run_cases(engine, options, "containerd")
     finally:

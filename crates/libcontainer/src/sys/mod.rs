@@ -9,6 +9,7 @@ pub mod env;
 pub mod exec;
 pub mod fd;
 pub mod keyring;
+pub mod loop_device;
 pub mod mount;
 pub mod namespace;
 pub mod sched;

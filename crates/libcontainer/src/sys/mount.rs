@@ -32,6 +32,14 @@ impl MountAttr {
     }
 }
 
+/// Has the files of the mount `mount`, which must not be attached yet, belong to the ids that `userns` maps theirs to
+/// (`MOUNT_ATTR_IDMAP`); with `recursive`, also those of the mounts below it.
+pub fn mount_idmapped(mount: BorrowedFd<'_>, recursive: bool, userns: BorrowedFd<'_>) -> Result<(), Errno> {
+    let userns = u64::from(userns.as_raw_fd().unsigned_abs());
+    let attr = MountAttr { set: libc::MOUNT_ATTR_IDMAP, clear: 0, propagation: 0, userns };
+    mount_setattr(mount, c"", recursive, &attr)
+}
+
 /// Changes the mount that `path` below `dir` is the root of (mount_setattr(2), since Linux 5.12); an empty path means
 /// `dir` itself. With `recursive`, the mounts below it as well: all of them or, on failure, none.
 pub fn mount_setattr(dir: BorrowedFd<'_>, path: &CStr, recursive: bool, attr: &MountAttr) -> Result<(), Errno> {

@@ -37,13 +37,17 @@ pub fn plan(makes: bool, uids: &[IdMapping], gids: &[IdMapping]) -> Result<Optio
                 .remedy("add {\"type\": \"user\"} to linux.namespaces"));
         }
         if makes {
-            check(field, map)?;
+            check_map(field, map)?;
         }
     }
     Ok(makes.then(|| UsernsPlan { uids: uids.to_vec(), gids: gids.to_vec() }))
 }
 
-fn check(field: &str, map: &[IdMapping]) -> Result<()> {
+/// Checks one map; `field` is what its user calls it.
+///
+/// # Errors
+/// None or too many ranges, some that overlap or leave the space of ids.
+pub fn check_map(field: &str, map: &[IdMapping]) -> Result<()> {
     if map.is_empty() || map.len() > MOST_LINES {
         return Err(Error::invalid(
             field,

@@ -1,129 +1,15 @@
-//! `features`: what this build recognises (features.md, features-linux.md), whatever the host can do.
-
-use std::collections::BTreeMap;
+//! `features`: what this build recognises.
 
 use anyhow::Result;
-use libcontainer::namespaces::Kind;
-use libcontainer::{capabilities, rootfs, seccomp, spec};
-use serde::Serialize;
+use libcontainer::features::features;
 
 use super::version;
 use crate::output;
 
-type Names = &'static [&'static str];
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Features {
-    oci_version_min: &'static str,
-    oci_version_max: &'static str,
-    hooks: Names,
-    mount_options: Names,
-    linux: Linux,
-    annotations: BTreeMap<&'static str, String>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Linux {
-    namespaces: Vec<&'static str>,
-    capabilities: Vec<&'static str>,
-    cgroup: Cgroup,
-    seccomp: Seccomp,
-    apparmor: Switch,
-    selinux: Switch,
-    intel_rdt: Switch,
-    mount_extensions: MountExtensions,
-    net_devices: Switch,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Cgroup {
-    v1: bool,
-    v2: bool,
-    systemd: bool,
-    systemd_user: bool,
-    rdma: bool,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Seccomp {
-    enabled: bool,
-    actions: Names,
-    operators: Names,
-    archs: Names,
-    known_flags: Names,
-    supported_flags: Names,
-}
-
-#[derive(Debug, Serialize)]
-struct Switch {
-    enabled: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct MountExtensions {
-    idmap: Switch,
-}
-
-/// The six kinds of hooks, in the order of a container's life.
-const HOOKS: Names = &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
-
 /// Prints the features.
 pub fn run() -> Result<u8> {
-    let mut text = output::json_indented(&features(), "    ")?;
+    let mut text = output::json_indented(&features(version::VERSION, version::COMMIT), "    ")?;
     text.push(b'\n');
     output::print(text)?;
     Ok(0)
-}
-
-fn features() -> Features {
-    Features {
-        oci_version_min: "1.0.0",
-        oci_version_max: spec::VERSION,
-        hooks: HOOKS,
-        mount_options: rootfs::MOUNT_OPTIONS,
-        linux: Linux {
-            namespaces: namespaces(),
-            capabilities: capabilities::known(u32::MAX),
-            cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: false },
-            seccomp: Seccomp {
-                enabled: true,
-                actions: seccomp::KNOWN_ACTIONS,
-                operators: seccomp::KNOWN_OPERATORS,
-                archs: seccomp::KNOWN_ARCHS,
-                known_flags: seccomp::KNOWN_FLAGS,
-                supported_flags: seccomp::KNOWN_FLAGS,
-            },
-            apparmor: Switch { enabled: true },
-            selinux: Switch { enabled: true },
-            intel_rdt: Switch { enabled: false },
-            mount_extensions: MountExtensions { idmap: Switch { enabled: false } },
-            net_devices: Switch { enabled: false },
-        },
-        annotations: annotations(),
-    }
-}
-
-fn namespaces() -> Vec<&'static str> {
-    let mut names = Kind::ALL.map(Kind::name).to_vec();
-    names.sort_unstable();
-    names
-}
-
-fn annotations() -> BTreeMap<&'static str, String> {
-    let mut annotations = BTreeMap::from([
-        // The key that engines ask, whatever the runtime.
-        ("org.opencontainers.runc.checkpoint.enabled", "false".to_owned()),
-        ("run.oci.creel.version", version::VERSION.to_owned()),
-    ]);
-    if !version::COMMIT.is_empty() {
-        annotations.insert("run.oci.creel.commit", version::COMMIT.to_owned());
-    }
-    if let Some(version) = seccomp::library_version() {
-        annotations.insert("io.github.seccomp.libseccomp.version", version);
-    }
-    annotations
 }

@@ -14,6 +14,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::uri::LoggerUri;
 use super::{Owner, null};
 
+/// A pipe of a logger's.
+#[derive(Debug)]
+pub struct LoggerPipe {
+    /// For the process.
+    pub writer: OwnedFd,
+    /// Not read while the logger lives. A logger that ends then breaks no pipe, so the process is not killed by SIGPIPE.
+    pub keeper: OwnedFd,
+}
+
 /// How long it may take to be ready, in seconds.
 const READY_LIMIT: i64 = 30;
 
@@ -25,11 +34,11 @@ pub struct Logger {
 }
 
 impl Logger {
-    /// Starts it and waits until it is ready; gives the writing ends of its two pipes.
+    /// Starts it and waits until it is ready; gives its two pipes.
     ///
     /// # Errors
     /// If it cannot be executed or does not become ready.
-    pub fn start(uri: &LoggerUri, owner: &Owner) -> Result<(Logger, OwnedFd, OwnedFd)> {
+    pub fn start(uri: &LoggerUri, owner: &Owner) -> Result<(Logger, [LoggerPipe; 2])> {
         let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).sys("pipe2", "for a logger");
         let ((out_reader, out), (err_reader, err), (ready, ready_writer)) = (pipe()?, pipe()?, pipe()?);
         let args: Vec<String> =
@@ -43,7 +52,8 @@ impl Logger {
         drop(ready_writer);
         let waited = await_ready(ready, uri);
         waited.inspect_err(|_| logger.kill())?;
-        Ok((logger, out, err))
+        let out = LoggerPipe { writer: out, keeper: out_reader };
+        Ok((logger, [out, LoggerPipe { writer: err, keeper: err_reader }]))
     }
 
     /// Ends it, when there is nothing to log after all.

@@ -37,7 +37,7 @@ pub struct Stdio {
 /// What a descriptor is for that the shim keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
-    /// Keeps an output FIFO alive until the process is deleted.
+    /// Keeps an output FIFO, or a logger's pipe, alive until the process is deleted.
     Output,
     /// Keeps the end of input away until it is closed.
     Input,
@@ -118,10 +118,10 @@ impl Opening<'_> {
             }
             Target::File(path) => append(path)?,
             Target::Logger(uri) => {
-                let (logger, stdout, _) = Logger::start(uri, self.owner)?;
+                let (logger, [stdout, _]) = Logger::start(uri, self.owner)?;
                 self.logger = Some(logger);
-                no_wait(&stdout)?;
-                stdout
+                no_wait(&stdout.writer)?;
+                stdout.writer
             }
         };
         self.kept.push((Role::Screen, screen));
@@ -133,9 +133,12 @@ impl Opening<'_> {
         // As in containerd's own shim, stdout's scheme counts for both.
         let [output, errors] = match stdout {
             Target::Logger(uri) => {
-                let (logger, output, errors) = Logger::start(uri, self.owner)?;
+                let (logger, pipes) = Logger::start(uri, self.owner)?;
                 self.logger = Some(logger);
-                [output, errors]
+                pipes.map(|pipe| {
+                    self.kept.push((Role::Output, pipe.keeper));
+                    pipe.writer
+                })
             }
             Target::File(path) => {
                 let [output, errors] = [self.file(path)?, self.file(path)?];
@@ -191,7 +194,11 @@ impl Opening<'_> {
     }
 }
 
-fn null() -> Result<OwnedFd> {
+/// What swallows everything, and has nothing.
+///
+/// # Errors
+/// If there is no descriptor left.
+pub fn null() -> Result<OwnedFd> {
     rustix::fs::openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).sys("open", "/dev/null")
 }
 

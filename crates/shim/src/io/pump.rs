@@ -8,6 +8,8 @@ use rustix::io::Errno;
 
 /// What a pipe takes at once without blocking, and a terminal hands out at most.
 const CHUNK: usize = 4096;
+/// How many it moves at a time, a pipe's fill: a process that writes without end must not keep others waiting.
+const MOST_CHUNKS: usize = 16;
 
 /// One direction of one stream.
 #[derive(Debug)]
@@ -56,20 +58,16 @@ impl Pump {
         (self.to.as_fd(), if self.state == State::Writing { EventFlags::OUT } else { EventFlags::empty() })
     }
 
-    /// The process has exited: go on until nothing is left, then end.
+    /// The process has exited: go on, each time that it is run, until nothing is left, then end.
     pub fn finish(&mut self) {
         self.is_last = true;
         self.run();
     }
 
-    /// Moves what can be moved.
+    /// Moves what can be moved, up to a limit; then there is more to read.
     pub fn run(&mut self) {
-        self.state = loop {
-            match self.step() {
-                Ok(()) => {}
-                Err(state) => break state,
-            }
-        };
+        let stopped = (0..MOST_CHUNKS).find_map(|_| self.step().err());
+        self.state = stopped.unwrap_or(State::Reading);
         if self.state == State::Done {
             self.chunk = Vec::new();
         }
@@ -161,5 +159,39 @@ mod tests {
         let mut buffer = [0u8; 64];
         assert_eq!(rustix::io::read(&reader, &mut buffer[..]), Ok(10));
         assert_eq!(rustix::io::read(&reader, &mut buffer[..]), Ok(0), "its end is closed");
+    }
+
+    #[test]
+    fn a_writer_without_end_does_not_keep_others_waiting() {
+        let ((source, writer), null) = (pipe(), crate::io::null().expect("null"));
+        let ends = std::thread::spawn(move || {
+            let until = std::time::Instant::now() + std::time::Duration::from_secs(2);
+            while std::time::Instant::now() < until {
+                let _ = rustix::io::write(&writer, &[7; 4096]);
+            }
+        });
+        let mut pump = Pump::new(source, null);
+        let began = std::time::Instant::now();
+        for _ in 0..20 {
+            pump.run();
+            assert_eq!(pump.state(), State::Reading);
+        }
+        assert!(began.elapsed() < std::time::Duration::from_secs(1), "each run has an end");
+        ends.join().expect("writer");
+        while pump.state() != State::Done {
+            pump.run();
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_dropped() {
+        let ((source, writer), full) =
+            (pipe(), std::fs::OpenOptions::new().write(true).open("/dev/full").expect("open"));
+        let mut pump = Pump::new(source, full.into());
+        for _ in 0..100 {
+            rustix::io::write(&writer, &[7; 4096]).expect("there is room each time");
+            pump.run();
+            assert_eq!(pump.state(), State::Reading);
+        }
     }
 }

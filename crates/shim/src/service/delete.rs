@@ -128,10 +128,7 @@ impl Shim {
             self.answer(parting.caller, Ok(parting.answer));
             return true;
         }
-        let processes =
-            self.containers.values_mut().flat_map(|one| std::iter::once(&mut one.init).chain(one.execs.values_mut()));
-        let mut of = processes.filter(|process| process.held.logger == Some(pid));
-        of.next().map(|process| process.held.logger = None).is_some()
+        self.part_from_logger(pid)
     }
 
     /// Presses loggers that take too long.

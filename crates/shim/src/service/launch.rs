@@ -43,7 +43,8 @@ fn take_as_own(streams: &[OwnedFd; 3]) -> Result<(), Status> {
 impl Shim {
     /// Keeps what a process leaves open here, and relays what has to be relayed.
     pub(super) fn hold(&mut self, name: &Name, report: Report) {
-        let logger = report.logger.filter(|pid| self.take_stranger(*pid).is_none()).and_then(Pid::from_raw);
+        let has_lost_logger = report.logger.is_some_and(|pid| self.take_stranger(pid).is_some());
+        let logger = report.logger.filter(|_| !has_lost_logger).and_then(Pid::from_raw);
         let mut held = Held { logger, ..Held::default() };
         let mut pumps = Vec::new();
         let (mut typed, mut screen, mut piped) = (None, None, None);
@@ -68,6 +69,9 @@ impl Shim {
         if let Some(process) = self.containers.get_mut(&name.container).and_then(|one| one.process_mut(&name.exec).ok())
         {
             process.held = held;
+        }
+        if has_lost_logger {
+            self.lose_logger(name);
         }
     }
 }

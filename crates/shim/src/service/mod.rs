@@ -8,6 +8,7 @@ pub mod delete;
 mod exec;
 mod launch;
 mod life;
+mod loggers;
 mod query;
 mod signal;
 mod start;

@@ -23,6 +23,6 @@ def limits_can_be_changed(e):
         resources = b'\x0a\x01x\x12\x26{"memory":{"limit":33554432},"cpu":{}}'
         equal(len(resources), 5 + 0x26, "the length")
         equal(e.call("Update", (1, "c"), (2, resources))[0], 0, "the code")
-        files = ["/sys/fs/cgroup/memory/default/c/memory.limit_in_bytes", "/sys/fs/cgroup/default/c/memory.max"]
+        files = ["/sys/fs/cgroup/memory/default/c/memory.limit_in_bytes", f"{e.cgroup('c')}/memory.max"]
         (found,) = [open(path).read().strip() for path in files if os.path.exists(path)]
         equal(found, "33554432", "the limit")

@@ -16,10 +16,16 @@ use containerd_shim_protos::shim::event::Envelope;
 
 use crate::ttrpc::client::Client;
 
+#[cfg(test)]
+mod tests;
+
 const SERVICE: &str = "containerd.services.events.ttrpc.v1.Events";
 const METHOD: &str = "Forward";
-/// How many wait at most; an event has about 200 bytes.
-const MOST: usize = 4096;
+/// How much waits at most; an event has about 200 bytes, that of a create as many as its mounts' options.
+const MOST_BYTES: usize = 512 << 10;
+/// How long containerd may take for an answer. One that has hung may be one that was stopped: its sockets take calls, and
+/// nobody reads them.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How often one is tried that containerd itself refuses.
 const ATTEMPTS: u32 = 5;
 /// Between attempts to connect: the first and the longest pause.
@@ -32,7 +38,11 @@ pub struct Publisher {
     namespace: String,
     /// Encoded requests; the first is under way if `client` is there.
     queue: VecDeque<Vec<u8>>,
+    /// How long they are together.
+    bytes: usize,
     client: Option<Client>,
+    /// When the call under way is given up.
+    answer_by: Option<Instant>,
     /// How often the first was refused.
     refused: u32,
     pause: Duration,
@@ -78,7 +88,9 @@ impl Publisher {
             address: (!path.is_empty()).then(|| PathBuf::from(path)),
             namespace: namespace.to_owned(),
             queue: VecDeque::new(),
+            bytes: 0,
             client: None,
+            answer_by: None,
             refused: 0,
             pause: PAUSES.0,
             retry_at: None,
@@ -100,16 +112,30 @@ impl Publisher {
             ..Envelope::default()
         };
         let request = ForwardRequest { envelope: MessageField::some(envelope), ..ForwardRequest::default() };
-        if self.queue.len() >= MOST {
-            // The first may be under way, and counts as such until its answer comes.
-            self.queue.remove(usize::from(self.client.is_some()));
-            self.dropped += 1;
-        }
-        self.queue.push_back(encode(&request));
+        let request = encode(&request);
+        self.bytes += request.len();
+        self.queue.push_back(request);
+        self.keep_within_limit();
         // Otherwise the one under way, or the pause, comes first.
         if self.client.is_none() && self.retry_at.is_none() || self.queue.len() == 1 {
             self.send_first();
         }
+    }
+
+    /// Drops the oldest, but not the first while it is under way: it counts as such until its answer comes.
+    fn keep_within_limit(&mut self) {
+        let oldest = usize::from(self.client.is_some());
+        while self.bytes > MOST_BYTES && self.queue.len() > oldest + 1 {
+            let dropped = self.queue.remove(oldest);
+            self.bytes -= dropped.map_or(0, |request| request.len());
+            self.dropped += 1;
+        }
+    }
+
+    /// The first is done with.
+    fn forget_first(&mut self) {
+        self.refused = 0;
+        self.bytes -= self.queue.pop_front().map_or(0, |request| request.len());
     }
 
     fn send_first(&mut self) {
@@ -126,12 +152,14 @@ impl Publisher {
         }
         if let Some(client) = &mut self.client {
             client.call(SERVICE, METHOD, first.clone());
+            self.answer_by = Some(Instant::now() + ANSWER_LIMIT);
             self.check();
         }
     }
 
     fn try_again_later(&mut self) {
         self.client = None;
+        self.answer_by = None;
         self.retry_at = Some(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(PAUSES.1);
     }
@@ -139,7 +167,10 @@ impl Publisher {
     fn check(&mut self) {
         if self.client.as_ref().is_some_and(Client::is_over) {
             match self.queue.is_empty() {
-                true => self.client = None,
+                true => {
+                    self.client = None;
+                    self.answer_by = None;
+                }
                 false => self.try_again_later(),
             }
         }
@@ -156,8 +187,7 @@ impl Publisher {
                 return None;
             }
             Some(Ok(())) => {
-                self.refused = 0;
-                self.queue.pop_front();
+                self.forget_first();
                 let dropped = std::mem::take(&mut self.dropped);
                 (dropped > 0).then(|| format!("{dropped} events were dropped while containerd took none"))
             }
@@ -167,11 +197,11 @@ impl Publisher {
                 return Some(format!("containerd refuses an event: {}", status.message));
             }
             Some(Err(status)) => {
-                self.refused = 0;
-                self.queue.pop_front();
+                self.forget_first();
                 Some(format!("an event was dropped, since containerd refuses it: {}", status.message))
             }
         };
+        self.answer_by = None;
         self.check();
         if self.client.is_some() {
             self.send_first();
@@ -181,11 +211,14 @@ impl Publisher {
 
     /// When to call [`Publisher::retry`].
     pub fn retry_at(&self) -> Option<Instant> {
-        self.retry_at
+        self.retry_at.or(self.answer_by)
     }
 
     /// Connects anew, if it is time.
     pub fn retry(&mut self, now: Instant) {
+        if self.answer_by.is_some_and(|by| by <= now) {
+            self.try_again_later();
+        }
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
             self.send_first();
@@ -222,70 +255,4 @@ pub fn timestamp(time: SystemTime) -> Timestamp {
 /// The address as containerd gives it to a shim that was started in the old way.
 pub fn address_from_environment() -> String {
     std::env::var("TTRPC_ADDRESS").unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::net::UnixListener;
-
-    use containerd_shim_protos::events::task::{TaskExit, TaskStart};
-    use containerd_shim_protos::ttrpc::Request;
-
-    use super::*;
-    use crate::ttrpc::connection::Connection;
-
-    fn path(name: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("creel-test-shim-{name}-{}", std::process::id()))
-    }
-
-    fn accept(listener: &UnixListener) -> Connection {
-        let (socket, _) = listener.accept().expect("accept");
-        socket.set_nonblocking(true).expect("nonblocking");
-        Connection::new(socket.into())
-    }
-
-    fn topic(request: &Request) -> String {
-        let forwarded = ForwardRequest::parse_from_bytes(&request.payload).expect("forward");
-        forwarded.envelope.topic.clone()
-    }
-
-    fn start(pid: u32) -> TaskStart {
-        TaskStart { container_id: "c".into(), pid, ..TaskStart::default() }
-    }
-
-    #[test]
-    fn events_wait_for_containerd_and_come_in_order() {
-        let path = path("events");
-        let mut publisher = Publisher::new(&format!("unix://{}", path.display()), "ns");
-        publisher.publish(&start(1));
-        publisher.publish(&TaskExit::default());
-        assert!(publisher.retry_at().is_some() && !publisher.is_idle());
-        let listener = UnixListener::bind(&path).expect("bind");
-        publisher.retry(Instant::now() + Duration::from_secs(2));
-        // It dies without an answer: the first event comes again.
-        drop(accept(&listener));
-        publisher.serve();
-        publisher.retry(Instant::now() + Duration::from_secs(2));
-        let mut server = accept(&listener);
-        for expected in ["/tasks/start", "/tasks/exit"] {
-            let calls = server.read();
-            assert_eq!(calls.len(), 1, "one at a time");
-            let call = calls.first().expect("one");
-            assert_eq!((topic(&call.request).as_str(), call.request.service.as_str()), (expected, SERVICE));
-            server.answer(call.stream, Ok(Vec::new()));
-            assert_eq!(publisher.serve(), None);
-        }
-        assert!(publisher.is_idle());
-        std::fs::remove_file(&path).expect("remove");
-    }
-
-    #[test]
-    fn what_waits_has_a_limit() {
-        let mut publisher = Publisher::new(&path("nobody").to_string_lossy(), "ns");
-        for pid in 0..(MOST as u32 + 10) {
-            publisher.publish(&start(pid));
-        }
-        assert_eq!((publisher.queue.len(), publisher.dropped), (MOST, 10));
-        assert!(Publisher::new("", "ns").is_idle());
-    }
 }
