@@ -152,6 +152,25 @@ class Cri(Daemon):
         super().start()
         eventually(lambda: self.try_call("Status").status == 0, "the plugin answers")
 
+    @contextlib.contextmanager
+    def configured(self, change):
+        """With another config.toml: change(text)."""
+        path = f"{self.work}/config.toml"
+        with open(path) as file:
+            before = file.read()
+
+        def restart(text):
+            with open(path, "w") as file:
+                file.write(text)
+            self.stop()
+            self.start()
+
+        restart(change(before))
+        try:
+            yield
+        finally:
+            restart(before)
+
     def recover(self):
         super().recover()
         for pod in self.call("ListPodSandbox").get("items", []):

@@ -1,7 +1,6 @@
 """Pods: what their containers share, and how they begin and end."""
 
 import os
-import re
 
 from cri import needs_network
 from suite import case, check, equal, eventually
@@ -98,11 +97,3 @@ def the_resolver_is_the_pods(e):
 def system_settings_of_the_pod(e):
     with e.pod(linux={"sysctls": {"kernel.shm_rmid_forced": "1"}}) as pod:
         equal(e.shell(pod.start("a"), "cat /proc/sys/kernel/shm_rmid_forced"), "1", "the value")
-
-
-@case
-def the_handlers_options_arrive(e):
-    # There is no systemd on the private host; who has been told to ask it for cgroups must say so.
-    config = {"metadata": {"name": "pod", "uid": "pod", "namespace": "default"}, "linux": {"cgroup_parent": "test.slice"}}
-    output = e.try_call("RunPodSandbox", config={**config, "hostname": "pod"}, runtime_handler="other")
-    check(output.status != 0 and re.search("systemd (is )?not running", output.err), repr(output))
