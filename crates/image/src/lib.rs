@@ -1,0 +1,7 @@
+//! OCI images: pulling, storing, unpacking, and making bundles of them. It knows bundles, not containers.
+
+pub mod digest;
+pub mod error;
+pub mod manifest;
+pub mod platform;
+pub mod reference;
