@@ -5,3 +5,4 @@ pub mod error;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
+pub mod store;
