@@ -4,5 +4,8 @@ pub mod digest;
 pub mod error;
 pub mod manifest;
 pub mod platform;
+pub mod progress;
+pub mod pull;
 pub mod reference;
+pub mod registry;
 pub mod store;
