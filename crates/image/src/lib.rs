@@ -2,6 +2,11 @@
 
 pub mod digest;
 pub mod error;
+pub mod layer;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
+pub mod snapshot;
+
+#[cfg(test)]
+mod testing;
