@@ -1,5 +1,6 @@
 //! OCI images: pulling, storing, unpacking, and making bundles of them. It knows bundles, not containers.
 
+pub mod bundle;
 pub mod digest;
 pub mod error;
 pub mod layer;
@@ -7,6 +8,7 @@ pub mod manifest;
 pub mod platform;
 pub mod reference;
 pub mod snapshot;
+pub mod store;
 
 #[cfg(test)]
 mod testing;
