@@ -22,6 +22,8 @@ pub struct Pull<'a> {
     pub platform: &'a Platform,
     /// How registries are reached.
     pub options: &'a Options,
+    /// Whether layers are unpacked while they come in.
+    pub unpack: bool,
     /// Where progress is told.
     pub progress: &'a Progress,
 }
@@ -50,7 +52,7 @@ impl Pull<'_> {
         let config = self.config(&registry, &manifest)?;
         lease.keep(&config.rootfs.diff_ids)?;
         self.check(&config, &manifest)?;
-        layers::fetch(self, &registry, &manifest)?;
+        layers::fetch(self, &registry, &manifest.layers, &config.rootfs.diff_ids)?;
         // The manifest comes last: where it is, all that it names is.
         self.store.put_as(&fetched.descriptor, &fetched.bytes)?;
         let mut descriptor = fetched.descriptor;

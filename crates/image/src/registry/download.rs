@@ -21,6 +21,8 @@ pub struct Download<'a> {
     resumed: u64,
     stream: Option<BodyReader<'static>>,
     failures: u32,
+    /// Why it is over; whoever reads on is told again.
+    failed: Option<Error>,
     advance: Box<dyn FnMut(u64) -> Result<()> + Send + 'a>,
 }
 
@@ -33,7 +35,16 @@ impl<'a> Download<'a> {
         advance: impl FnMut(u64) -> Result<()> + Send + 'a,
     ) -> Result<Self> {
         let resumed = ingest.left_over()?;
-        Ok(Download { registry, descriptor, ingest, resumed, stream: None, failures: 0, advance: Box::new(advance) })
+        Ok(Download {
+            registry,
+            descriptor,
+            ingest,
+            resumed,
+            stream: None,
+            failures: 0,
+            failed: None,
+            advance: Box::new(advance),
+        })
     }
 
     /// How many bytes an earlier process had stored.
@@ -49,6 +60,13 @@ impl<'a> Download<'a> {
     }
 
     fn next(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        self.advance_by(buffer).inspect_err(|error| self.failed = Some(error.clone()))
+    }
+
+    fn advance_by(&mut self, buffer: &mut [u8]) -> Result<usize> {
         if self.ingest.written() < self.resumed {
             let count = self.ingest.replay(buffer)?;
             (self.advance)(count as u64)?;
