@@ -73,7 +73,8 @@ impl One<'_> {
                 Err(error) => return Err(error),
             }
         }
-        if let Some(compression) = unpack {
+        // Another process may have had it, and unpacked it, while this one waited.
+        if let Some(compression) = unpack.filter(|_| snapshots.get(self.diff_id).is_ok_and(|found| found.is_none())) {
             snapshots.unpack(self.pull.store.open_blob(self.layer)?, compression, self.diff_id)?;
         }
         bar.done("present");
@@ -82,11 +83,11 @@ impl One<'_> {
 
     /// One pass: the bytes go to the store and to the unpacker at once; the snapshot counts when all digests are right.
     fn receive(&self, mut download: Download, snapshots: &Snapshots, unpack: Option<Compression>) -> Result<()> {
-        let Some(compression) = unpack else { return download.finish() };
+        let Some(compression) = unpack else { return download.finish().map(drop) };
         let new = snapshots.begin()?;
         let unpacked = new.unpack(&mut download, compression, self.diff_id);
         // A wrong digest explains an archive that makes no sense, not the other way round.
-        download.finish()?;
+        let _held = download.finish()?;
         new.commit(&unpacked?)
     }
 

@@ -10,7 +10,7 @@ use super::failure::{Failure, LONGEST_PAUSE};
 use super::http::{self, Answer};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::Descriptor;
-use crate::store::Ingest;
+use crate::store::{Held, Ingest};
 
 /// Reads a blob from a registry and writes what it reads to the store. Its bytes are not to be trusted before `finish`.
 pub struct Download<'a> {
@@ -53,7 +53,7 @@ impl<'a> Download<'a> {
     }
 
     /// Reads what was not read yet, verifies size and digest, and makes it a blob.
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(mut self) -> Result<Held> {
         let mut buffer = vec![0; 64 * 1024];
         while self.next(&mut buffer)? > 0 {}
         self.ingest.finish()
@@ -106,7 +106,10 @@ impl<'a> Download<'a> {
                 Err(Failure::network(format!("the connection ended {} bytes before the end", self.ingest.missing())))
             }
             Ok(count) => Ok(count),
-            Err(error) => Err(Failure::network(error)),
+            Err(error) => Err(Failure::network(format!(
+                "the connection ended {} bytes before the end: {error}",
+                self.ingest.missing()
+            ))),
         }
     }
 }

@@ -23,6 +23,12 @@ pub struct Ingest {
     written: u64,
 }
 
+/// Has those wait on who want the same content, until what is to be made of it is made too.
+#[derive(Debug)]
+pub struct Held {
+    _file: File,
+}
+
 impl Ingest {
     /// Begins or resumes; nothing if it is here already. Waits for another process that is at it.
     pub fn begin(store: &Store, descriptor: &Descriptor) -> Result<Option<Self>> {
@@ -93,7 +99,7 @@ impl Ingest {
     }
 
     /// Verifies size and digest, and makes it a blob. What is wrong is removed, so that nobody resumes it.
-    pub fn finish(self) -> Result<()> {
+    pub fn finish(self) -> Result<Held> {
         let verified = match self.missing() {
             0 => self.verifier.verify(&self.digest),
             missing => Err(Error::corrupt(&self.digest, format!("{missing} of its {} bytes are missing", self.size))),
@@ -103,7 +109,8 @@ impl Ingest {
             return Err(error);
         }
         self.file.sync_all().sys("fsync", self.path.display())?;
-        file::rename(&self.path, &self.blob)
+        file::rename(&self.path, &self.blob)?;
+        Ok(Held { _file: self.file })
     }
 
     /// Gives up: what has come is not worth resuming.
@@ -137,7 +144,7 @@ mod tests {
             (Ok(5), Ok(2), Ok(0))
         );
         ingest.write(b"world").expect("write");
-        assert_eq!(ingest.finish(), Ok(()));
+        ingest.finish().expect("it is right");
         assert_eq!(store.read_document(&descriptor), Ok(b"hello, world".to_vec()));
         assert!(matches!(Ingest::begin(store, &descriptor), Ok(None)));
     }
@@ -149,7 +156,7 @@ mod tests {
         let mut ingest = begin(&throwaway.0, &descriptor);
         assert_eq!(ingest.write(b"too long").map_err(|error| error.kind()), Err(Kind::Corrupt));
         ingest.write(b"wrong").expect("write");
-        assert_eq!(ingest.finish().map_err(|error| error.kind()), Err(Kind::Corrupt));
+        assert!(ingest.finish().is_err_and(|error| error.kind() == Kind::Corrupt));
         assert_eq!(begin(&throwaway.0, &descriptor).left_over(), Ok(0));
         assert_eq!(throwaway.0.blob_size(&descriptor.digest), Ok(None));
     }

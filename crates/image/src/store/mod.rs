@@ -29,7 +29,7 @@ use rustix::fs::FlockOperation;
 pub(crate) use blobs::too_long;
 pub(crate) use file::replace as replace_file;
 pub use gc::Swept;
-pub use ingest::Ingest;
+pub use ingest::{Held, Ingest};
 pub use lease::Lease;
 pub use names::{INDEX_ANNOTATION, Image, NAME_ANNOTATION};
 pub use roots::Root;
