@@ -82,14 +82,6 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a directory and all that is in it, which may be gone already.
-pub fn remove_tree(path: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).sys("rmdir", path.display()),
-        _ => Ok(()),
-    }
-}
-
 /// The names in a directory, in order; none if there is no such directory.
 pub fn names_in(path: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(path) {

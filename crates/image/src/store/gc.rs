@@ -8,6 +8,7 @@ use super::{Store, file};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Kind, Result, SysContext};
 use crate::manifest::{Config, Descriptor, Document, MAX_DOCUMENT, MediaType};
+use crate::snapshot::Snapshots;
 
 /// What was removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,13 +81,14 @@ impl Store {
     }
 
     fn sweep_snapshots(&self, needed: &BTreeSet<Digest>, swept: &mut Swept) -> Result<()> {
+        let snapshots = Snapshots::new(self.snapshots());
+        swept.snapshots += snapshots.sweep()?;
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
             let folder = self.snapshots().join(algorithm.name());
             for name in file::names_in(&folder)? {
-                // What is not named by a digest is being made; it is not ours to judge here.
                 let Ok(digest) = format!("{}:{name}", algorithm.name()).parse::<Digest>() else { continue };
                 if !needed.contains(&digest) {
-                    file::remove_tree(&folder.join(name))?;
+                    snapshots.remove(&digest)?;
                     swept.snapshots += 1;
                 }
             }

@@ -19,6 +19,7 @@ mod ingest;
 mod lease;
 mod names;
 mod roots;
+mod unpack;
 
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -26,11 +27,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
+pub(crate) use file::replace as replace_file;
 pub use gc::Swept;
 pub use ingest::Ingest;
 pub use lease::Lease;
 pub use names::{INDEX_ANNOTATION, Image, NAME_ANNOTATION};
 pub use roots::Root;
+pub use unpack::pairs;
 
 use crate::error::{Error, Result, SysContext};
 

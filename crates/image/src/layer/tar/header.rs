@@ -27,7 +27,7 @@ impl Header {
         // Some old tools took the bytes as signed.
         let (mut unsigned, mut signed) = (0_i64, 0_i64);
         for (index, byte) in block.iter().enumerate() {
-            let byte = if index >= 148 && index < 156 { b' ' } else { *byte };
+            let byte = if (148..156).contains(&index) { b' ' } else { *byte };
             unsigned += i64::from(byte);
             signed += i64::from(byte.cast_signed());
         }
