@@ -47,7 +47,7 @@ pub enum Form {
 
 /// An image of the store, with all that a bundle needs to know of it.
 #[derive(Debug)]
-pub struct Image {
+pub struct Source {
     /// Where its manifest is.
     pub descriptor: Descriptor,
     manifest: Manifest,
@@ -62,12 +62,12 @@ struct About {
     form: Form,
 }
 
-impl Image {
+impl Source {
     /// Reads the image whose manifest `descriptor` tells.
-    pub fn read(store: &Store, descriptor: &Descriptor) -> Result<Image> {
+    pub fn read(store: &Store, descriptor: &Descriptor) -> Result<Source> {
         let manifest = store.manifest(descriptor)?;
         let config = store.config(&manifest)?;
-        Ok(Image { descriptor: descriptor.clone(), manifest, config })
+        Ok(Source { descriptor: descriptor.clone(), manifest, config })
     }
 
     fn diff_ids(&self) -> &[Digest] {
@@ -83,7 +83,7 @@ impl Image {
 }
 
 /// Makes a bundle of `image` in `path`, which must be empty or not there. Says what of the image could not be had.
-pub fn create(store: &Store, image: &Image, path: &Path, form: Form, request: &Request) -> Result<Vec<String>> {
+pub fn create(store: &Store, image: &Source, path: &Path, form: Form, request: &Request) -> Result<Vec<String>> {
     let path = std::path::absolute(path).sys("getcwd", path.display())?;
     make_directory(&path)?;
     let path = path.canonicalize().sys("realpath", path.display())?;
@@ -95,7 +95,17 @@ pub fn create(store: &Store, image: &Image, path: &Path, form: Form, request: &R
     made.within(|| format!("bundle {}", path.display()))
 }
 
-fn fill(store: &Store, image: &Image, path: &Path, form: Form, request: &Request) -> Result<Vec<String>> {
+/// Copies the root filesystem of `image` into `path`, which must be empty or not there. Says what could not be had.
+pub fn unpack(store: &Store, image: &Source, path: &Path) -> Result<Vec<String>> {
+    make_directory(path)?;
+    let lease = Lease::new(store)?;
+    lease.keep(image.diff_ids().iter().chain([&image.descriptor.digest]))?;
+    let layers = image.unpacked(store)?;
+    snapshot::copy(&layers, path).within(|| format!("copy to {}", path.display()))?;
+    Ok(omissions(&layers))
+}
+
+fn fill(store: &Store, image: &Source, path: &Path, form: Form, request: &Request) -> Result<Vec<String>> {
     let about = About { store: store.path().to_owned(), manifest: image.descriptor.clone(), form };
     let lease = Lease::new(store)?;
     lease.keep(image.diff_ids().iter().chain([&image.descriptor.digest]))?;
@@ -137,7 +147,7 @@ pub fn mount(path: &Path) -> Result<()> {
         return Ok(());
     }
     let store = Store::open(&about.store)?;
-    let layers = Image::read(&store, &about.manifest)?.unpacked(&store)?;
+    let layers = Source::read(&store, &about.manifest)?.unpacked(&store)?;
     snapshot::unmount(&path.join("rootfs"))?;
     mount_rootfs(&layers, &path)
 }
