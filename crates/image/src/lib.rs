@@ -6,7 +6,10 @@ pub mod error;
 pub mod layer;
 pub mod manifest;
 pub mod platform;
+pub mod progress;
+pub mod pull;
 pub mod reference;
+pub mod registry;
 pub mod snapshot;
 pub mod store;
 

@@ -67,6 +67,11 @@ impl Platform {
         }
     }
 
+    /// Whether what was built for `other` runs on this platform.
+    pub fn runs(&self, other: &Platform) -> bool {
+        self.suits(other).is_some()
+    }
+
     /// The manifest of `index` for this platform: the one that fits best, the first of equals.
     pub fn select<'a>(&self, index: &'a Index) -> Result<&'a Descriptor> {
         let mut best: Option<(u32, &Descriptor)> = None;

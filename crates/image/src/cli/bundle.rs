@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::{Named, RegistryArgs};
 use clap::Args;
 use creel_image::bundle::{Form, Network, Request};
 use creel_image::error::{Error, Result};
@@ -44,7 +45,7 @@ pub struct Wishes {
     pub network: Network,
 }
 
-/// `bundle`: make a bundle of an image
+/// `bundle`
 #[derive(Debug, Args)]
 pub struct Bundle {
     /// What is asked for
@@ -53,8 +54,9 @@ pub struct Bundle {
     /// Copy the files instead of mounting an overlay of the store's
     #[arg(long)]
     pub copy: bool,
-    /// The image
-    pub image: String,
+    /// The image.
+    #[command(flatten)]
+    pub image: Named,
     /// The bundle's directory, empty or not there
     pub directory: PathBuf,
     /// Execute this in place of the image's command
@@ -62,30 +64,31 @@ pub struct Bundle {
     pub args: Vec<String>,
 }
 
-/// `unpack`: copy an image's root filesystem into a directory
+/// `unpack`
 #[derive(Debug, Args)]
 pub struct Unpack {
-    /// The image
-    pub image: String,
+    /// The image.
+    #[command(flatten)]
+    pub image: Named,
     /// The directory, empty or not there
     pub directory: PathBuf,
 }
 
-/// `mount`: mount a bundle's root filesystem again, as after a restart
+/// `mount`
 #[derive(Debug, Args)]
 pub struct Mount {
     /// The bundle's directory
     pub directory: PathBuf,
 }
 
-/// `unbundle`: unmount and remove a bundle
+/// `unbundle`
 #[derive(Debug, Args)]
 pub struct Unbundle {
     /// The bundle's directory, or the name that `run` gave a container
     pub directory: PathBuf,
 }
 
-/// `run`: run a container of an image, and clean up after it
+/// `run`
 #[derive(Debug, Args)]
 pub struct Run {
     /// What is asked for
@@ -103,8 +106,12 @@ pub struct Run {
     /// The runtime to use: a file, or a name to look for in PATH
     #[arg(long, value_name = "FILE")]
     pub runtime: Option<PathBuf>,
-    /// The image; it is pulled if it is not in the store
-    pub image: String,
+    /// How registries are reached, if it is to be pulled.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// The image.
+    #[command(flatten)]
+    pub image: Named,
     /// Execute this in place of the image's command
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub args: Vec<String>,

@@ -1,47 +1,32 @@
 //! `bundle`, `unpack`, `mount` and `unbundle`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use creel_image::bundle::{self, Source};
-use creel_image::error::{Result, SysContext};
-use creel_image::snapshot;
-use creel_image::store::{Lease, Store};
+use creel_image::error::Result;
+use creel_image::platform::Platform;
+use creel_image::store::Store;
 
-use super::Context;
-use crate::cli::bundle::{Bundle, Mount, Unbundle, Unpack};
+use super::output;
+use crate::cli::{Bundle, Named, Unbundle, Unpack};
 
 /// Makes a bundle.
-pub fn bundle(context: &Context, args: Bundle) -> Result<()> {
-    let store = context.store()?;
-    let source = Source::read(&store, &context.local_image(&store, &args.image)?.descriptor)?;
-    let form = args.form();
+pub fn bundle(store: &Store, args: Bundle) -> Result<()> {
+    let (source, form) = (find(store, &args.image)?, args.form());
     let request = args.wishes.request(args.args);
-    for omitted in bundle::create(&store, &source, &args.directory, form, &request)? {
-        context.warn(&omitted);
-    }
-    Ok(())
+    warn(bundle::create(store, &source, &args.directory, form, &request)?)
 }
 
 /// Copies a root filesystem.
-pub fn unpack(context: &Context, args: &Unpack) -> Result<()> {
-    let store = context.store()?;
-    let source = Source::read(&store, &context.local_image(&store, &args.image)?.descriptor)?;
-    for omitted in bundle::unpack(&store, &source, &args.directory)? {
-        context.warn(&omitted);
-    }
-    Ok(())
+pub fn unpack(store: &Store, args: &Unpack) -> Result<()> {
+    warn(bundle::unpack(store, &find(store, &args.image)?, &args.directory)?)
 }
 
-/// Mounts again.
-pub fn mount(args: &Mount) -> Result<()> {
-    bundle::mount(&args.directory)
-}
-
-/// Removes.
-pub fn unbundle(context: &Context, args: &Unbundle) -> Result<()> {
+/// Removes. The store is only asked where `run` keeps its bundles.
+pub fn unbundle(store: impl Fn() -> Result<Store>, args: &Unbundle) -> Result<()> {
     let name = args.directory.as_os_str().to_str().filter(|name| !name.contains('/') && !args.directory.exists());
     match name {
-        Some(name) => bundle::remove(&container(&context.store()?, name)),
+        Some(name) => bundle::remove(&container(&store()?, name)),
         None => bundle::remove(&args.directory),
     }
 }
@@ -49,4 +34,14 @@ pub fn unbundle(context: &Context, args: &Unbundle) -> Result<()> {
 /// Where `run` keeps the bundle of the container `name`.
 pub fn container(store: &Store, name: &str) -> PathBuf {
     store.path().join("containers").join(name)
+}
+
+/// Says what of an image could not be had; the command has succeeded all the same.
+pub fn warn(omissions: Vec<String>) -> Result<()> {
+    omissions.iter().try_for_each(|omitted| output::note(format_args!("warning: not all of the image: {omitted}")))
+}
+
+fn find(store: &Store, image: &Named) -> Result<Source> {
+    let platform = image.platform.clone().unwrap_or_else(Platform::host);
+    Source::read(store, &store.find(&image.reference, &platform)?.descriptor)
 }

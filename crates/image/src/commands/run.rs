@@ -9,26 +9,28 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use creel_image::bundle::{self, Form, Source};
 use creel_image::error::{Error, Kind, Result, SysContext};
+use creel_image::platform::Platform;
+use creel_image::progress::Progress;
+use creel_image::pull::Pull;
+use creel_image::store::{Image, Store};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use super::Context;
-use super::bundle::container;
-use crate::cli::bundle::Run;
+use super::bundle::{container, warn};
+use crate::cli::{Named, RegistryArgs, Run};
 
 /// Runs it, and gives the code that it ended with (128 and the signal's number, if one ended it).
-pub fn run(context: &Context, args: Run) -> Result<ExitCode> {
+pub fn run(store: &Store, args: Run) -> Result<ExitCode> {
     let runtime = runtime(args.runtime.as_deref())?;
     let name = match args.name {
         Some(name) => checked(name)?,
         None => random_name()?,
     };
-    let store = context.store()?;
-    let image = context.image_or_pull(&store, &args.image)?;
-    let source = Source::read(&store, &image.descriptor)?;
-    let directory = container(&store, &name);
+    let image = find_or_pull(store, &args.image, args.registry)?;
+    let source = Source::read(store, &image.descriptor)?;
+    let directory = container(store, &name);
     if let Some(parent) = directory.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(parent).sys("mkdir", parent.display())?;
     }
@@ -37,14 +39,26 @@ pub fn run(context: &Context, args: Run) -> Result<ExitCode> {
     request.hostname.get_or_insert_with(|| name.clone());
     // Before anything is made: a signal that comes now must not leave it behind.
     let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]).sys("sigaction", "run")?;
-    for omitted in bundle::create(&store, &source, &directory, Form::Overlay, &request)? {
-        context.warn(&omitted);
-    }
+    warn(bundle::create(store, &source, &directory, Form::Overlay, &request)?)?;
     let ended = execute(&runtime, &directory, &name, input, signals);
     if args.rm || ended.is_err() {
         bundle::remove(&directory)?;
     }
     ended
+}
+
+fn find_or_pull(store: &Store, image: &Named, registry: RegistryArgs) -> Result<Image> {
+    let platform = image.platform.clone().unwrap_or_else(Platform::host);
+    match store.find(&image.reference, &platform) {
+        Err(error) if error.kind() == Kind::NotFound => {
+            let (options, progress) = (registry.into(), Progress::for_stderr());
+            let reference = &image.reference;
+            let pull =
+                Pull { store, reference, platform: &platform, options: &options, unpack: true, progress: &progress };
+            pull.run()
+        }
+        found => found,
+    }
 }
 
 fn execute(runtime: &Path, directory: &Path, name: &str, input: bool, mut signals: Signals) -> Result<ExitCode> {
@@ -95,14 +109,18 @@ fn runtime(named: Option<&Path>) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|dir| dir.join("creel")).find(|file| file.is_file());
     found.ok_or_else(|| {
-        Error::new(Kind::NotFound, "creel is neither beside creel-image nor in PATH").remedy("name a runtime with --runtime")
+        Error::new(Kind::NotFound, "creel is neither beside creel-image nor in PATH")
+            .remedy("name a runtime with --runtime")
     })
 }
 
 /// A container's name is a name of a directory too.
 fn checked(name: String) -> Result<String> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'+');
-    if name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric()) && name.bytes().all(good) && name.len() < 64 {
+    if name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && name.bytes().all(good)
+        && name.len() < 64
+    {
         return Ok(name);
     }
     Err(Error::invalid(format!("--name {name:?}"), "must be letters, digits, and . _ + - after the first"))

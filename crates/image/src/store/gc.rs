@@ -11,7 +11,7 @@ use crate::manifest::{Config, Descriptor, Document, MAX_DOCUMENT, MediaType};
 use crate::snapshot::Snapshots;
 
 /// What was removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Swept {
     /// Blobs, and partial downloads.
     pub blobs: usize,
@@ -82,7 +82,6 @@ impl Store {
 
     fn sweep_snapshots(&self, needed: &BTreeSet<Digest>, swept: &mut Swept) -> Result<()> {
         let snapshots = Snapshots::new(self.snapshots());
-        swept.snapshots += snapshots.sweep()?;
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
             let folder = self.snapshots().join(algorithm.name());
             for name in file::names_in(&folder)? {
@@ -93,6 +92,7 @@ impl Store {
                 }
             }
         }
+        swept.snapshots += snapshots.sweep()?;
         Ok(())
     }
 }

@@ -38,6 +38,9 @@ impl Ingest {
             if !file::is_named(&file, &path)? {
                 continue;
             }
+            if file.metadata().sys("fstat", path.display())?.len() > descriptor.size {
+                file.set_len(0).sys("ftruncate", path.display())?;
+            }
             let (blob, verifier) = (store.blob_path(&digest), Verifier::new(digest.algorithm()));
             return Ok(Some(Ingest { path, blob, digest, size: descriptor.size, file, verifier, written: 0 }));
         }
@@ -46,7 +49,7 @@ impl Ingest {
     /// How many bytes are here from before and were not yet taken up by `replay`.
     pub fn left_over(&self) -> Result<u64> {
         let length = self.file.metadata().sys("fstat", self.path.display())?.len();
-        Ok(length.min(self.size).saturating_sub(self.written))
+        Ok(length.saturating_sub(self.written))
     }
 
     /// Takes up bytes that are here from before, as if they came in now; 0 when there are no more.

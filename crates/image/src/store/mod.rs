@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
+pub(crate) use blobs::too_long;
 pub(crate) use file::replace as replace_file;
 pub use gc::Swept;
 pub use ingest::Ingest;
