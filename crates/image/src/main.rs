@@ -10,7 +10,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     match commands::dispatch(cli::Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // There is nowhere left to say that stderr is closed.
             let _ = writeln!(std::io::stderr(), "creel-image: {error}");

@@ -1,5 +1,6 @@
 //! The command line: what there is, and what it is called.
 
+mod bundle;
 mod registry;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use creel_image::platform::Platform;
 use creel_image::reference::Reference;
 
+pub use bundle::{Bundle, Mount, Run, Unbundle, Unpack};
 pub use registry::RegistryArgs;
 
 /// Pull, store and unpack OCI images.
@@ -37,6 +39,16 @@ pub enum Command {
     Gc(Gc),
     /// Prove credentials to a registry, and keep them
     Login(Login),
+    /// Make a bundle of an image of the store: a root filesystem and a config.json
+    Bundle(Bundle),
+    /// Copy an image's root filesystem into a directory
+    Unpack(Unpack),
+    /// Mount a bundle's root filesystem again, as after a restart
+    Mount(Mount),
+    /// Unmount and remove a bundle
+    Unbundle(Unbundle),
+    /// Run a container of an image, which is pulled if it is not here
+    Run(Run),
 }
 
 /// How results are shown.

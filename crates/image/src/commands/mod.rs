@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod bundle;
 mod gc;
 mod inspect;
 mod login;
@@ -7,8 +8,10 @@ mod ls;
 mod output;
 mod pull;
 mod rm;
+mod run;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::CommandFactory;
 use creel_image::error::{Error, Kind, Result, SysContext};
@@ -17,9 +20,9 @@ use creel_image::store::Store;
 use crate::cli::{Cli, Command};
 
 /// Does what the command line says.
-pub fn dispatch(cli: Cli) -> Result<()> {
+pub fn dispatch(cli: Cli) -> Result<ExitCode> {
     let open = || Store::open(&cli.store.clone().map_or_else(default_store, Ok)?);
-    match cli.command {
+    let done = match cli.command {
         None => Cli::command().print_help().sys("write", "stdout"),
         Some(Command::Pull(args)) => pull::pull(&open()?, args),
         Some(Command::Ls(args)) => ls::ls(&open()?, &args),
@@ -27,7 +30,13 @@ pub fn dispatch(cli: Cli) -> Result<()> {
         Some(Command::Rm(args)) => rm::rm(&open()?, &args),
         Some(Command::Gc(args)) => gc::gc(&open()?, &args),
         Some(Command::Login(args)) => login::login(args),
-    }
+        Some(Command::Bundle(args)) => bundle::bundle(&open()?, args),
+        Some(Command::Unpack(args)) => bundle::unpack(&open()?, &args),
+        Some(Command::Mount(args)) => creel_image::bundle::mount(&args.directory),
+        Some(Command::Unbundle(args)) => bundle::unbundle(open, &args),
+        Some(Command::Run(args)) => return run::run(&open()?, args),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn default_store() -> Result<PathBuf> {

@@ -17,3 +17,8 @@ pub fn line(text: impl std::fmt::Display) -> Result<()> {
 pub fn json(value: &impl Serialize) -> Result<()> {
     line(serde_json::to_string(value).map_err(|error| Error::new(Kind::System, error.to_string()))?)
 }
+
+/// Says something on stderr that is no error.
+pub fn note(text: impl std::fmt::Display) -> Result<()> {
+    writeln!(std::io::stderr(), "creel-image: {text}").sys("write", "stderr")
+}

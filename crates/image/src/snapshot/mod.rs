@@ -220,6 +220,7 @@ pub(crate) fn open_dir(path: &Path) -> Result<OwnedFd> {
     rustix::fs::open(path, flags, Mode::empty()).sys("open", path.display())
 }
 
+/// Whether nobody holds the directory's lock; if so, it is held now.
 fn try_lock(file: &File) -> Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),

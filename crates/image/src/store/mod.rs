@@ -19,6 +19,7 @@ mod ingest;
 mod lease;
 mod names;
 mod roots;
+mod unpack;
 
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -33,6 +34,7 @@ pub use ingest::{Held, Ingest};
 pub use lease::Lease;
 pub use names::{INDEX_ANNOTATION, Image, NAME_ANNOTATION};
 pub use roots::Root;
+pub use unpack::pairs;
 
 use crate::error::{Error, Result, SysContext};
 
