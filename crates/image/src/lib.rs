@@ -1,0 +1,17 @@
+//! OCI images: pulling, storing, unpacking, and making bundles of them. It knows bundles, not containers.
+
+pub mod bundle;
+pub mod digest;
+pub mod error;
+pub mod layer;
+pub mod manifest;
+pub mod platform;
+pub mod progress;
+pub mod pull;
+pub mod reference;
+pub mod registry;
+pub mod snapshot;
+pub mod store;
+
+#[cfg(test)]
+mod testing;
