@@ -5,17 +5,19 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Pid, Resource, Rlimit, Uid};
 use rustix::stdio::{stderr, stdin, stdout};
 
+use super::apply_scheduling::schedule;
 use super::plan::{AttributesPlan, Limit};
 use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::host::HostProc;
 
-/// Sets the resource limits and the OOM score of the process `pid`. Its parent does so: raising a limit needs a
+/// Sets the resource limits, the OOM score and the scheduling of the process `pid`. Its parent does so: raising a limit needs a
 /// capability that the process may have lost in its user namespace, and a limit on open files must not hit its set-up.
 pub fn limit(plan: &AttributesPlan, pid: Pid, proc: &HostProc) -> Result<()> {
     if let Some(score) = plan.oom_score_adj {
         proc.write_of(pid.as_raw_pid(), "oom_score_adj", &score.to_string()).during(Phase::Attributes)?;
     }
-    plan.limits.iter().try_for_each(|limit| set_limit(limit, pid)).during(Phase::Attributes)
+    plan.limits.iter().try_for_each(|limit| set_limit(limit, pid)).during(Phase::Attributes)?;
+    schedule(&plan.scheduling, pid)
 }
 
 fn set_limit(limit: &Limit, pid: Pid) -> Result<()> {
@@ -104,14 +106,9 @@ mod tests {
             return;
         }
         in_own_thread(|| {
-            let plan = AttributesPlan {
-                limits: vec![],
-                oom_score_adj: None,
-                uid: 1234,
-                gid: 2345,
-                groups: vec![7, 8],
-                umask: 0o22,
-            };
+            let user = crate::spec::User { uid: 1234, gid: 2345, umask: None, additional_gids: vec![7, 8] };
+            let process = crate::spec::Process { user, ..Default::default() };
+            let plan = crate::attributes::plan(&process, None, true).expect("a plan");
             become_user(&plan).expect("root may");
             let status = std::fs::read_to_string("/proc/thread-self/status").expect("status");
             assert!(status.contains("Uid:\t1234\t1234\t1234\t1234\n"), "{status}");

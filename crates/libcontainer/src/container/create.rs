@@ -78,8 +78,9 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
         .map_err(|error| oom::blame(error, &making.state.cgroup))
 }
 
-fn birth<'a>(plan: &Plan, membership: &'a Membership) -> Birth<'a> {
-    Birth { membership, namespaces: plan.namespaces.birth_flags(), staged: plan.namespaces.needs_stage() }
+fn birth<'a>(plan: &'a Plan, membership: &'a Membership) -> Birth<'a> {
+    let (namespaces, staged) = (plan.namespaces.birth_flags(), plan.namespaces.needs_stage());
+    Birth { membership, namespaces, staged, scheduling: &plan.process.attributes.scheduling }
 }
 
 /// A container that is being made. Dropped before it is complete, all that was made is undone.

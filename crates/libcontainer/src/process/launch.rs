@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal};
 use super::channel::{Channel, Message, garbled};
 use super::sealed_exe::Sealed;
 use super::wait::{self, Ended};
+use crate::attributes::{self, SchedulingPlan};
 use crate::cgroups::Membership;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 use crate::rootfs::HostTree;
@@ -37,6 +38,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) namespaces: u64,
     /// Whether a stage clones it.
     pub(crate) staged: bool,
+    /// The CPUs that it is cloned on, and those that it runs on in its cgroups.
+    pub(crate) scheduling: &'a SchedulingPlan,
 }
 
 /// Clones a process that runs `child` and exits; what `child` returns an error for is sent to the parent.
@@ -55,7 +58,12 @@ pub(crate) fn launch(
     // With SIGCHLD ignored, which a caller may have passed on, the kernel would collect our children itself.
     signal::reset(libc::SIGCHLD);
     let (ours, theirs) = Channel::pair().during(Phase::Launch)?;
-    let (cloned, in_v2) = clone_into(&proof, birth).sys("clone3", "the container's process").during(Phase::Launch)?;
+    let cpus = attributes::move_to_initial(&birth.scheduling.initial_cpus)?;
+    let cloned = clone_into(&proof, birth).sys("clone3", "the container's process").during(Phase::Launch);
+    let (cloned, in_v2) = match cloned {
+        Err(error) => return attributes::move_back(cpus.as_deref()).and(Err(error)),
+        Ok(cloned) => cloned,
+    };
     match cloned {
         Cloned::Child(alone) => {
             at_once();
@@ -67,8 +75,9 @@ pub(crate) fn launch(
             // What this program or its caller ignored (SIGPIPE, SIGHUP) the payload must not inherit.
             signal::reset_all();
             let joined = if in_v2 { birth.membership.join_self_v1() } else { birth.membership.join_self() };
+            let begun = joined.during(Phase::Cgroup).and_then(|()| attributes::run_on(&birth.scheduling.final_cpus));
             // The child reports its own failures: what is left of the outcome is the exit status.
-            let outcome = match joined.during(Phase::Cgroup) {
+            let outcome = match begun {
                 Ok(()) => child(theirs, alone),
                 Err(error) => Err(report(&theirs, error)),
             };
@@ -77,6 +86,7 @@ pub(crate) fn launch(
         Cloned::Parent(pid, pidfd) => {
             drop(theirs);
             let launching = Launching { pid, pidfd: Some(pidfd), channel: ours };
+            attributes::move_back(cpus.as_deref())?;
             if birth.staged { launching.after_stage() } else { Ok(launching) }
         }
     }

@@ -56,6 +56,7 @@ pub(crate) fn confine(plan: &ProcessPlan, env: &[String], filter: Option<&Filter
         .sys("close_range", "descriptors of the runtime")
         .during(Phase::Exec)?;
     sys::signal::unblock_all().sys("rt_sigprocmask", "all signals").during(Phase::Exec)?;
+    attributes::set_execution_domain(&plan.attributes)?;
     // The working directory is entered and checked before any filter: one may well deny getcwd(2).
     let entered = change_directory(plan)?;
     if entered {
