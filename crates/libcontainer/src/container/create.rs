@@ -22,7 +22,7 @@ use crate::process::gate::Gate;
 use crate::process::launch::{Birth, Launching, compile, launch};
 use crate::process::sealed_exe::Sealed;
 use crate::spec::{CONFIG, Spec};
-use crate::{attributes, userns};
+use crate::{attributes, seccomp, userns};
 
 /// Makes a container and leaves its init waiting for [`super::start`] (runtime.md "Create").
 ///
@@ -164,7 +164,12 @@ impl Making {
         }
         let notify = if self.starts { NotifyRelay::bind(&self.entry, pid)? } else { None };
         launching.pidfd().map_or(Ok(()), |pidfd| sockets.hand_over_pidfd(pidfd))?;
-        let (pid, pidfd) = launching.finish(filter, !self.starts)?;
+        let listener = plan.process.seccomp.as_ref().and_then(|seccomp| seccomp.listener.as_ref());
+        let (pid, pidfd) = launching.finish(filter, !self.starts, |fd| {
+            let pid = pid.as_raw_pid();
+            let state = self.hook_state.json("creating", Some(pid));
+            listener.map_or(Ok(()), |listener| seccomp::hand_over(listener, fd.as_fd(), pid, &state))
+        })?;
         let start_time = self.state.init.map_or(0, |init| init.start_time);
         let launched = Launched { pid, pidfd, console, start_time, notify, warnings: plan.warnings.clone() };
         if self.starts {

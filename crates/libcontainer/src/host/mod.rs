@@ -3,6 +3,7 @@
 mod cgroups;
 mod file;
 mod proc;
+pub mod socket;
 mod systemd;
 
 pub use cgroups::{CgroupFacts, Hierarchy};

@@ -1,10 +1,10 @@
 //! The parent's side: clones the container's process and leads it through the protocol of [`super::channel`].
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, PidfdGetfdFlags, Signal};
 
 use super::channel::{Channel, Message, garbled};
 use super::sealed_exe::Sealed;
@@ -196,11 +196,23 @@ impl Launching {
         }
     }
 
-    /// Lets the child finish, under `filter`: returns when it waits at the gate or has executed its payload.
-    pub(crate) fn finish(mut self, filter: Option<Filter>, must_live: bool) -> Result<(Pid, OwnedFd)> {
+    /// Lets the child finish, under `filter`: returns when it waits at the gate or has executed its payload. `on_listener`
+    /// gets the filter's listener, if it has one.
+    pub(crate) fn finish(
+        mut self,
+        filter: Option<Filter>,
+        must_live: bool,
+        on_listener: impl FnOnce(OwnedFd) -> Result<()>,
+    ) -> Result<(Pid, OwnedFd)> {
         let bytes = filter.map(|filter| filter.to_bytes()).unwrap_or_default();
         self.channel.send(&Message::Run(bytes), None).map_err(|error| self.prefer_childs(error))?;
-        if self.channel.receive()?.is_some() {
+        let mut message = self.channel.receive()?;
+        if let Some((Message::Listening(number), _)) = message {
+            on_listener(self.take_descriptor(number)?)?;
+            self.channel.send(&Message::Heard, None).map_err(|error| self.prefer_childs(error))?;
+            message = self.channel.receive()?;
+        }
+        if message.is_some() {
             return Err(garbled());
         }
         let pidfd = self.pidfd.take().ok_or_else(garbled)?;
@@ -213,6 +225,14 @@ impl Launching {
             }
         }
         Ok((self.pid, pidfd))
+    }
+
+    /// A copy of a descriptor of the child's.
+    fn take_descriptor(&self, number: RawFd) -> Result<OwnedFd> {
+        let pidfd = self.pidfd.as_ref().ok_or_else(garbled)?;
+        rustix::process::pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty())
+            .sys("pidfd_getfd", "the seccomp listener")
+            .during(Phase::Seccomp)
     }
 
     /// Why a child that said nothing is gone.
@@ -280,6 +300,14 @@ pub(crate) fn ask_for(channel: &Channel, tree: &HostTree) -> Result<OwnedFd> {
     channel.send(&Message::Source(tree.clone()), None)?;
     match channel.receive()? {
         Some((Message::Tree, Some(descriptor))) => Ok(descriptor),
+        _ => Err(garbled()),
+    }
+}
+
+/// The child's side of [`Launching::finish`]'s listener: lets the parent take it, then closes it.
+pub(crate) fn give_listener(channel: &Channel, listener: OwnedFd) -> Result<()> {
+    match channel.ask_plainly(&Message::Listening(listener.as_raw_fd()))? {
+        Some(Message::Heard) => Ok(()),
         _ => Err(garbled()),
     }
 }

@@ -94,6 +94,7 @@ fn action(action: Action) -> ScmpAction {
         Action::Trap => ScmpAction::Trap,
         Action::Errno(errno) => ScmpAction::Errno(errno.into()),
         Action::Trace(number) => ScmpAction::Trace(number),
+        Action::Notify => ScmpAction::Notify,
         Action::Log => ScmpAction::Log,
         Action::Allow => ScmpAction::Allow,
     }

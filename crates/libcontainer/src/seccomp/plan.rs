@@ -1,5 +1,7 @@
 //! Checking a profile.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::names::{self, KNOWN_ACTIONS, KNOWN_ARCHS, KNOWN_FLAGS, KNOWN_OPERATORS};
@@ -23,6 +25,17 @@ pub struct SeccompPlan {
     pub flags: u64,
     /// In the order of the profile.
     pub rules: Vec<Rule>,
+    /// The agent that is asked, if a rule says so.
+    pub listener: Option<Listener>,
+}
+
+/// Who answers for [`Action::Notify`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listener {
+    /// An AF_UNIX stream socket.
+    pub path: PathBuf,
+    /// Passed on to the agent as it is.
+    pub metadata: String,
 }
 
 /// What happens to a system call.
@@ -38,6 +51,8 @@ pub enum Action {
     Errno(u16),
     /// The tracer gets this number; without a tracer it fails with ENOSYS.
     Trace(u16),
+    /// An agent is asked.
+    Notify,
     /// It is logged and made.
     Log,
     /// It is made.
@@ -83,8 +98,7 @@ pub enum Operator {
 /// Checks a profile.
 ///
 /// # Errors
-/// Names the field that is wrong, and for an unknown name those that are known;
-/// [`Kind::Unsupported`](crate::error::Kind::Unsupported) for SCMP_ACT_NOTIFY.
+/// Names the field that is wrong, and for an unknown name those that are known.
 pub fn plan(seccomp: &Seccomp) -> Result<SeccompPlan> {
     // As runc: an object without anything in it is no profile.
     if seccomp.default_action.is_empty() && seccomp.syscalls.is_empty() {
@@ -99,23 +113,51 @@ pub fn plan(seccomp: &Seccomp) -> Result<SeccompPlan> {
         let known = KNOWN_ARCHS.iter().find(|known| *known == name).copied();
         known.ok_or_else(|| unknown(&format!("linux.seccomp.architectures[{index}]"), name, KNOWN_ARCHS))
     };
+    let rules: Vec<Rule> = seccomp.syscalls.iter().enumerate().map(rule).collect::<Result<_>>()?;
+    let listener = listener(seccomp, default_action, &rules)?;
     Ok(SeccompPlan {
         default_action: Some(default_action),
         architectures: seccomp.architectures.iter().enumerate().map(architecture).collect::<Result<_>>()?,
-        flags: flags(seccomp.flags.as_deref())?,
-        rules: seccomp.syscalls.iter().enumerate().map(rule).collect::<Result<_>>()?,
+        flags: flags(seccomp.flags.as_deref(), listener.is_some())?,
+        rules,
+        listener,
     })
+}
+
+/// The agent, if there is something to ask it. What must not depend on it is the handing over itself: init says by write(2)
+/// that its filter is loaded, and the agent does not know of the filter before.
+fn listener(seccomp: &Seccomp, default_action: Action, rules: &[Rule]) -> Result<Option<Listener>> {
+    let refuse = |field: String, why: &str| Err(Error::invalid(field, format!("SCMP_ACT_NOTIFY cannot be used {why}")));
+    if default_action == Action::Notify {
+        return refuse("linux.seccomp.defaultAction".to_owned(), "as default action");
+    }
+    let mut asking = rules.iter().enumerate().filter(|(_, rule)| rule.action == Action::Notify).peekable();
+    if asking.peek().is_none() {
+        return Ok(None);
+    }
+    for (index, rule) in asking {
+        if let Some(name) = rule.names.iter().position(|name| name == "write") {
+            return refuse(format!("linux.seccomp.syscalls[{index}].names[{name}]"), "for the write syscall");
+        }
+    }
+    if seccomp.listener_path.is_empty() {
+        return Err(Error::invalid("linux.seccomp.listenerPath", "it is missing, and a rule has SCMP_ACT_NOTIFY")
+            .remedy("name the socket of the seccomp agent"));
+    }
+    Ok(Some(Listener { path: (&seccomp.listener_path).into(), metadata: seccomp.listener_metadata.clone() }))
 }
 
 /// Without a list, speculation stays allowed, as with runc and crun: its prevention is costly, and since Linux 5.16 the
 /// kernel does not couple it to seccomp either.
-fn flags(names: Option<&[String]>) -> Result<u64> {
-    let Some(names) = names else { return Ok(libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW) };
-    names.iter().enumerate().try_fold(0, |flags, (index, name)| match name.as_str() {
+fn flags(names: Option<&[String]>, listener: bool) -> Result<u64> {
+    let listening = if listener { libc::SECCOMP_FILTER_FLAG_NEW_LISTENER } else { 0 };
+    let Some(names) = names else { return Ok(listening | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW) };
+    names.iter().enumerate().try_fold(listening, |flags, (index, name)| match name.as_str() {
         // The process has one thread when it loads its filter, so there is nothing to synchronise.
         names::FLAG_TSYNC => Ok(flags),
         // It is about a listener's requests, and the kernel refuses it where there is no listener.
-        names::FLAG_WAIT_KILLABLE_RECV => Ok(flags),
+        names::FLAG_WAIT_KILLABLE_RECV if !listener => Ok(flags),
+        names::FLAG_WAIT_KILLABLE_RECV => Ok(flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV),
         names::FLAG_LOG => Ok(flags | libc::SECCOMP_FILTER_FLAG_LOG),
         names::FLAG_SPEC_ALLOW => Ok(flags | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW),
         _ => Err(unknown(&format!("linux.seccomp.flags[{index}]"), name, KNOWN_FLAGS)),
@@ -152,11 +194,7 @@ fn action(name: &str, number: Option<u32>, fields: [&str; 2]) -> Result<Action> 
         "SCMP_ACT_TRAP" => Action::Trap,
         "SCMP_ACT_LOG" => Action::Log,
         "SCMP_ACT_ALLOW" => Action::Allow,
-        "SCMP_ACT_NOTIFY" => {
-            let what =
-                format!("{field}: SCMP_ACT_NOTIFY, with listenerPath and listenerMetadata, is not supported yet");
-            return Err(Error::unsupported(what));
-        }
+        "SCMP_ACT_NOTIFY" => Action::Notify,
         _ => return Err(unknown(field, name, KNOWN_ACTIONS)),
     };
     match number {
@@ -221,6 +259,7 @@ mod tests {
                     ],
                 },
             ],
+            listener: None,
         };
         assert_eq!(plan.expect("plan"), expected);
     }
@@ -253,6 +292,25 @@ mod tests {
         assert_eq!(flags(r#","flags":[]"#), 0);
         let two = r#","flags":["SECCOMP_FILTER_FLAG_SPEC_ALLOW","SECCOMP_FILTER_FLAG_LOG"]"#;
         assert_eq!(flags(two), libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW | libc::SECCOMP_FILTER_FLAG_LOG);
+    }
+
+    #[test]
+    fn an_agent_is_asked_where_a_rule_says_so() {
+        let profile = |more: &str| {
+            planned(&format!(
+                r#"{{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/run/agent","listenerMetadata":"m"{more}}}"#
+            ))
+        };
+        // "If the SCMP_ACT_NOTIFY action is not used this value is ignored."
+        assert_eq!(profile("").expect("no rule").listener, None);
+        let notify = r#","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]"#;
+        let plan = profile(notify).expect("plan");
+        assert_eq!(plan.listener, Some(Listener { path: "/run/agent".into(), metadata: "m".into() }));
+        assert_eq!(plan.flags, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW);
+        let killable = r#","flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#;
+        let listening = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+        assert_eq!(profile(&format!("{notify}{killable}")).expect("plan").flags, listening);
+        assert_eq!(profile(killable).expect("plan").flags, 0, "the kernel refuses it without a listener");
     }
 
     #[test]
@@ -306,6 +364,17 @@ mod tests {
                 r#"{"defaultAction":"SCMP_ACT_LOG","syscalls":[{"names":["a",""],"action":"SCMP_ACT_LOG"}]}"#.into(),
                 "linux.seccomp.syscalls[0].names[1]: an empty string names no system call",
             ),
+            (
+                r#"{"defaultAction":"SCMP_ACT_NOTIFY","listenerPath":"/a"}"#.into(),
+                "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action",
+            ),
+            (profile(r#""action":"SCMP_ACT_NOTIFY""#), "linux.seccomp.listenerPath: it is missing"),
+            (
+                r#"{"defaultAction":"SCMP_ACT_LOG","listenerPath":"/a","syscalls":[
+                    {"names":["read","write"],"action":"SCMP_ACT_NOTIFY"}]}"#
+                    .into(),
+                "linux.seccomp.syscalls[0].names[1]: SCMP_ACT_NOTIFY cannot be used for the write syscall",
+            ),
             (profile(r#""action":"ALLOW""#), "linux.seccomp.syscalls[0].action: \"ALLOW\" is not known"),
             (
                 profile(r#""action":"SCMP_ACT_KILL","errnoRet":1"#),
@@ -329,19 +398,5 @@ mod tests {
             assert!(error.to_string().starts_with(expected), "{error}");
             assert_eq!(error.kind(), Kind::Invalid);
         }
-    }
-
-    #[test]
-    fn notify_is_not_supported_yet() {
-        for json in [
-            r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#,
-            r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/s","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}"#,
-        ] {
-            let error = planned(json).expect_err(json);
-            assert_eq!(error.kind(), Kind::Unsupported);
-            assert!(error.to_string().contains("ction: SCMP_ACT_NOTIFY"), "{error}");
-        }
-        // "If the SCMP_ACT_NOTIFY action is not used this value is ignored."
-        planned(r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/s","listenerMetadata":"m"}"#).expect("ignored");
     }
 }

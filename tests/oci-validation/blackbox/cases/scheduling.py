@@ -195,7 +195,7 @@ def a_personality_is_had_where_seccomp_forbids_it(t):
     t.true(not t.run("uname", "-m").out.strip().endswith("64"), "the domain")
 
 
-@case(runc=OLD, crun="1.8.1 takes any domain")
+@case(runc=OLD)
 def a_wrong_personality_is_refused(t):
     t.linux["personality"] = {"domain": "BSD"}
     t.refused()
