@@ -15,7 +15,7 @@ use crate::error::{During, Error, Phase, Result};
 use crate::hooks::{self, HooksPlan};
 use crate::host::{HostFacts, ProcessFacts};
 use crate::lsm::{self, LsmPlan};
-use crate::namespaces::{self, Kind, NamespacesPlan};
+use crate::namespaces::{self, Kind, NamespacesPlan, TimePlan};
 use crate::rootfs::{self, RootfsInput, RootfsPlan};
 use crate::seccomp::{self, SeccompPlan};
 use crate::spec::{Linux, Mount, Process, Spec};
@@ -43,6 +43,8 @@ pub struct Request {
 #[allow(missing_docs)] // each is documented in its domain
 pub struct Plan {
     pub namespaces: NamespacesPlan,
+    /// A new time namespace.
+    pub time: Option<TimePlan>,
     /// The maps of a new user namespace.
     pub userns: Option<UsernsPlan>,
     pub cgroup: CgroupPlan,
@@ -122,6 +124,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     warnings.extend(cgroup.unit.iter().flat_map(|unit| unit.warnings.clone()));
     Ok(Plan {
         sysctl: sysctl::plan(&linux.sysctl, owned, &spec.domainname)?,
+        time: namespaces::plan_time(&namespaces, &linux.time_offsets)?,
         namespaces,
         userns,
         cgroup,
@@ -243,11 +246,7 @@ fn check_names(spec: &Spec, namespaces: &NamespacesPlan) -> Result<()> {
 
 /// What the spec defines and this version does not do yet: to ignore it would deceive the user.
 fn refuse_unsupported(linux: &Linux) -> Result<()> {
-    let fields = [
-        ("linux.timeOffsets", !linux.time_offsets.is_empty()),
-        ("linux.netDevices", !linux.net_devices.is_empty()),
-        ("linux.intelRdt", linux.intel_rdt.is_some()),
-    ];
+    let fields = [("linux.netDevices", !linux.net_devices.is_empty()), ("linux.intelRdt", linux.intel_rdt.is_some())];
     match fields.iter().find(|(_, present)| *present) {
         Some((field, _)) => Err(Error::unsupported(format!("{field} is not supported by this version of creel"))
             .remedy(format!("remove {field} from config.json"))),

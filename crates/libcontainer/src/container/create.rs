@@ -71,16 +71,18 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
     let gate = if start { None } else { Some(Gate::make(making.entry.as_fd()).during(Phase::State)?) };
     let init = Init { plan: &plan, namespaces: &namespaces, proc: &proc, gate, hook_state: &making.hook_state };
     let leave_lock = || making.entry.leave_lock();
-    let launching = launch(sealed, birth(&plan, &membership), leave_lock, |channel, alone| init.run(channel, &alone));
+    let launching =
+        launch(sealed, birth(&plan, &membership, &proc), leave_lock, |channel, alone| init.run(channel, &alone));
     drop(init);
     launching
         .and_then(|launching| making.complete(launching, membership, &plan, &sockets, &proc, options))
         .map_err(|error| oom::blame(error, &making.state.cgroup))
 }
 
-fn birth<'a>(plan: &'a Plan, membership: &'a Membership) -> Birth<'a> {
+fn birth<'a>(plan: &'a Plan, membership: &'a Membership, proc: &'a HostProc) -> Birth<'a> {
     let (namespaces, staged) = (plan.namespaces.birth_flags(), plan.namespaces.needs_stage());
-    Birth { membership, namespaces, staged, scheduling: &plan.process.attributes.scheduling }
+    let time = plan.time.as_ref().map(|time| (time, proc));
+    Birth { membership, namespaces, staged, scheduling: &plan.process.attributes.scheduling, time }
 }
 
 /// A container that is being made. Dropped before it is complete, all that was made is undone.

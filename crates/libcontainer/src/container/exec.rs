@@ -60,7 +60,7 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
     let membership = cgroup.membership().during(Phase::Cgroup)?;
     let joiner = Joiner { plan: &plan, namespaces: &state.namespaces, container: &container, proc: &proc };
     let scheduling = &plan.attributes.scheduling;
-    let birth = Birth { membership: &membership, namespaces: 0, staged: joiner.needs_stage(), scheduling };
+    let birth = Birth { membership: &membership, namespaces: 0, staged: joiner.needs_stage(), scheduling, time: None };
     let launched = || {
         let mut launching = launch(sealed, birth, || {}, |channel, alone| joiner.run(channel, &alone))?;
         let filter = compile(plan.seccomp.as_ref())?;

@@ -2,6 +2,8 @@
 
 mod apply;
 mod plan;
+mod time;
 
 pub use apply::{OpenNamespace, bring_up_loopback, join_all_but, join_of, open, unshare};
 pub use plan::{Join, Kind, NamespacesPlan, plan};
+pub use time::{OwnTime, TimePlan, make_time, plan_time};

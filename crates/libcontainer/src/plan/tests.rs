@@ -69,8 +69,8 @@ fn what_cannot_be_planned_is_refused_by_field() {
         (
             "/linux/timeOffsets",
             json!({"boottime": {"secs": 1}}),
-            Kind::Unsupported,
-            "linux.timeOffsets is not supported",
+            Kind::Invalid,
+            "linux.timeOffsets: they need a time namespace",
         ),
         ("/linux/namespaces", json!([{"type": "new"}]), Kind::Invalid, "linux.namespaces[0].type: \"new\""),
         ("/root", Value::Null, Kind::Invalid, "root: is missing"),

@@ -7,11 +7,14 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdGetfdFlags, Signal};
 
 use super::channel::{Channel, Message, garbled};
+use super::posture::Posture;
 use super::sealed_exe::Sealed;
 use super::wait::{self, Ended};
 use crate::attributes::{self, SchedulingPlan};
 use crate::cgroups::Membership;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
+use crate::host::HostProc;
+use crate::namespaces::TimePlan;
 use crate::rootfs::HostTree;
 use crate::seccomp::{self, Filter, SeccompPlan};
 use crate::sys::clone::{CloneArgs, Cloned, SingleThreaded, clone3, exit_now};
@@ -40,6 +43,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) staged: bool,
     /// The CPUs that it is cloned on, and those that it runs on in its cgroups.
     pub(crate) scheduling: &'a SchedulingPlan,
+    /// The time namespace that it is born into, if that is new.
+    pub(crate) time: Option<(&'a TimePlan, &'a HostProc)>,
 }
 
 /// Clones a process that runs `child` and exits; what `child` returns an error for is sent to the parent.
@@ -58,10 +63,10 @@ pub(crate) fn launch(
     // With SIGCHLD ignored, which a caller may have passed on, the kernel would collect our children itself.
     signal::reset(libc::SIGCHLD);
     let (ours, theirs) = Channel::pair().during(Phase::Launch)?;
-    let cpus = attributes::move_to_initial(&birth.scheduling.initial_cpus)?;
+    let posture = Posture::take(birth)?;
     let cloned = clone_into(&proof, birth).sys("clone3", "the container's process").during(Phase::Launch);
     let (cloned, in_v2) = match cloned {
-        Err(error) => return attributes::move_back(cpus.as_deref()).and(Err(error)),
+        Err(error) => return posture.give_up().and(Err(error)),
         Ok(cloned) => cloned,
     };
     match cloned {
@@ -86,7 +91,7 @@ pub(crate) fn launch(
         Cloned::Parent(pid, pidfd) => {
             drop(theirs);
             let launching = Launching { pid, pidfd: Some(pidfd), channel: ours };
-            attributes::move_back(cpus.as_deref())?;
+            posture.give_up()?;
             if birth.staged { launching.after_stage() } else { Ok(launching) }
         }
     }
