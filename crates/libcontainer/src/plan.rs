@@ -16,6 +16,7 @@ use crate::hooks::{self, HooksPlan};
 use crate::host::{HostFacts, ProcessFacts};
 use crate::lsm::{self, LsmPlan};
 use crate::namespaces::{self, Kind, NamespacesPlan, TimePlan};
+use crate::netdev::{self, NetDevicePlan};
 use crate::rootfs::{self, RootfsInput, RootfsPlan};
 use crate::seccomp::{self, SeccompPlan};
 use crate::spec::{Linux, Mount, Process, Spec};
@@ -43,6 +44,8 @@ pub struct Request {
 #[allow(missing_docs)] // each is documented in its domain
 pub struct Plan {
     pub namespaces: NamespacesPlan,
+    /// The devices that are moved into its network namespace.
+    pub net_devices: Vec<NetDevicePlan>,
     /// A new time namespace.
     pub time: Option<TimePlan>,
     /// The maps of a new user namespace.
@@ -78,6 +81,13 @@ pub struct ProcessPlan {
     pub keyring: Option<String>,
     /// How many descriptors from 3 on the payload inherits.
     pub passed_fds: RawFd,
+}
+
+impl Plan {
+    /// Whether the parent has something to do in the runtime's own namespaces once the mounts are made.
+    pub fn needs_parent_midway(&self) -> bool {
+        self.hooks.has_runtime_hooks() || !self.net_devices.is_empty()
+    }
 }
 
 /// Plans a container.
@@ -124,6 +134,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     warnings.extend(cgroup.unit.iter().flat_map(|unit| unit.warnings.clone()));
     Ok(Plan {
         sysctl: sysctl::plan(&linux.sysctl, owned, &spec.domainname)?,
+        net_devices: netdev::plan(&linux.net_devices, namespaces.has(Kind::Network))?,
         time: namespaces::plan_time(&namespaces, &linux.time_offsets)?,
         namespaces,
         userns,
@@ -246,10 +257,9 @@ fn check_names(spec: &Spec, namespaces: &NamespacesPlan) -> Result<()> {
 
 /// What the spec defines and this version does not do yet: to ignore it would deceive the user.
 fn refuse_unsupported(linux: &Linux) -> Result<()> {
-    let fields = [("linux.netDevices", !linux.net_devices.is_empty()), ("linux.intelRdt", linux.intel_rdt.is_some())];
-    match fields.iter().find(|(_, present)| *present) {
-        Some((field, _)) => Err(Error::unsupported(format!("{field} is not supported by this version of creel"))
-            .remedy(format!("remove {field} from config.json"))),
+    match linux.intel_rdt {
+        Some(_) => Err(Error::unsupported("linux.intelRdt is not supported by this version of creel")
+            .remedy("remove linux.intelRdt from config.json")),
         None => Ok(()),
     }
 }

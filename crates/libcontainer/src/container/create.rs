@@ -22,7 +22,7 @@ use crate::process::gate::Gate;
 use crate::process::launch::{Birth, Launching, compile, launch};
 use crate::process::sealed_exe::Sealed;
 use crate::spec::{CONFIG, Spec};
-use crate::{attributes, seccomp, userns};
+use crate::{attributes, netdev, seccomp, userns};
 
 /// Makes a container and leaves its init waiting for [`super::start`] (runtime.md "Create").
 ///
@@ -155,7 +155,10 @@ impl Making {
         }
         // The child makes its mounts meanwhile.
         let filter = compile(plan.process.seccomp.as_ref())?;
-        let console = launching.until_ready(|init| self.run_hooks(plan, pid.as_raw_pid(), init))?;
+        let console = launching.until_ready(|init| {
+            netdev::move_all(&plan.net_devices, pid.as_raw_pid(), proc)?;
+            self.run_hooks(plan, pid.as_raw_pid(), init)
+        })?;
         membership.settle()?;
         attributes::limit(&plan.process.attributes, pid, proc)?;
         let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);

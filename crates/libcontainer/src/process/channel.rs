@@ -8,8 +8,8 @@
 //!     │ ───────────────────────────── Proceed ─────────────────▶│  after Cloned, and when a user namespace is mapped
 //!     │ ◀──────────────────────────── Source(tree) ─────────────│  any number: what a user namespace's root may not
 //!     │ ───────────────────────────── Tree + descriptor ───────▶│  reach, is cloned by the parent
-//!     │ ◀──────────────────────────── RootfsReady ──────────────│  only if there are hooks to run outside
-//!     │ ───────────────────────────── HooksDone ───────────────▶│
+//!     │ ◀──────────────────────────── RootfsReady ──────────────│  only if there are hooks to run outside, or devices
+//!     │ ───────────────────────────── HooksDone ───────────────▶│  to move
 //!     │ ◀──────────────────────────── Ready [+ console] ────────│
 //!     │ ───────────────────────────── Run(seccomp filter) ─────▶│
 //!     │ ◀──────────────────────────── Listening(descriptor) ────│  only if the filter asks an agent: the parent takes

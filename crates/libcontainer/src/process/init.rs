@@ -63,7 +63,7 @@ impl Init<'_> {
         // A mount namespace that is joined has mounts of its own, which the parent does not see.
         let outside = plan.userns.is_some() && plan.namespaces.makes(Kind::Mount);
         let root = rootfs::prepare_with(&plan.rootfs, outside.then_some(&ask)).during(Phase::Rootfs)?;
-        if plan.hooks.has_runtime_hooks() {
+        if plan.needs_parent_midway() {
             launch::await_hooks(channel)?;
         }
         self.run_hooks(&plan.hooks.create_container, "createContainer", Some(&plan.rootfs.path))?;
