@@ -131,6 +131,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     let hooks = spec.hooks.as_ref().map(hooks::plan).transpose()?.unwrap_or_default();
     let process = plan_process(process, spec, request, &facts.process, true)?;
     let mut warnings = [rootfs.warnings.clone(), process.capabilities.warnings.clone()].concat();
+    warnings.extend(lsm::check_mount_label(&linux.mount_label, facts.process.selinux)?);
     warnings.extend(cgroup.unit.iter().flat_map(|unit| unit.warnings.clone()));
     Ok(Plan {
         sysctl: sysctl::plan(&linux.sysctl, owned, &spec.domainname)?,
@@ -207,10 +208,10 @@ fn plan_process(
         args: process.args.clone(),
         env: environment(&process.env)?,
         cwd: PathBuf::from(&process.cwd),
-        attributes: attributes::plan(process, spec.linux.as_ref(), init)?,
+        attributes: attributes::plan(process, spec, init)?,
         capabilities: capabilities::plan(process.capabilities.as_ref(), facts.last_capability),
         no_new_privileges: process.no_new_privileges,
-        seccomp: seccomp.map(seccomp::plan).transpose()?,
+        seccomp: seccomp::plan_annotated(seccomp, &spec.annotations)?,
         lsm: lsm::plan(&process.apparmor_profile, &process.selinux_label, facts.apparmor, facts.selinux)?,
         terminal: process.terminal.then_some(TerminalPlan { size: process.console_size, console: init }),
         keyring: (!request.no_new_keyring).then(|| format!("_ses.{}", request.id)),

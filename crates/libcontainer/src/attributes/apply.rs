@@ -88,8 +88,10 @@ fn is_null_device(stat: &Stat) -> bool {
 /// Changes groups, group and user of the calling thread, in the order that keeps the right to do so.
 pub fn become_user(plan: &AttributesPlan) -> Result<()> {
     use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
-    let groups: Vec<Gid> = plan.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-    set_thread_groups(&groups).sys("setgroups", format_args!("{:?}", plan.groups)).during(Phase::Attributes)?;
+    if let Some(groups) = &plan.groups {
+        let gids: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        set_thread_groups(&gids).sys("setgroups", format_args!("{groups:?}")).during(Phase::Attributes)?;
+    }
     let (uid, gid) = (Uid::from_raw(plan.uid), Gid::from_raw(plan.gid));
     set_thread_res_gid(gid, gid, gid).sys("setresgid", plan.gid).during(Phase::Attributes)?;
     set_thread_res_uid(uid, uid, uid).sys("setresuid", plan.uid).during(Phase::Attributes)
@@ -108,7 +110,7 @@ mod tests {
         in_own_thread(|| {
             let user = crate::spec::User { uid: 1234, gid: 2345, umask: None, additional_gids: vec![7, 8] };
             let process = crate::spec::Process { user, ..Default::default() };
-            let plan = crate::attributes::plan(&process, None, true).expect("a plan");
+            let plan = crate::attributes::plan(&process, &Default::default(), true).expect("a plan");
             become_user(&plan).expect("root may");
             let status = std::fs::read_to_string("/proc/thread-self/status").expect("status");
             assert!(status.contains("Uid:\t1234\t1234\t1234\t1234\n"), "{status}");

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::plan_memory::{self, MemoryPolicyPlan};
 use super::plan_scheduling::{self, SchedulingPlan};
 use crate::error::{Error, Result};
-use crate::spec::{Linux, Process, Rlimit, User};
+use crate::spec::{Process, Rlimit, Spec, User};
 
 /// The attributes of one process.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -18,8 +18,8 @@ pub struct AttributesPlan {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
-    /// Supplementary groups, all of them.
-    pub groups: Vec<u32>,
+    /// Supplementary groups, all of them; absent: the runtime's own.
+    pub groups: Option<Vec<u32>>,
     /// File mode creation mask.
     pub umask: u32,
     /// CPUs, scheduler, I/O priority.
@@ -69,12 +69,15 @@ const RESOURCES: [&str; 16] = [
     "RLIMIT_RTTIME",
 ];
 
-/// Plans the attributes of `process` in the container of `linux`; `init`: it is the container's first, to which
+/// crun's: the supplementary groups are left as they are, which lets an unprivileged caller's reach its volumes.
+const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+/// Plans the attributes of `process` in the container of `spec`; `init`: it is the container's first, to which
 /// `execCPUAffinity` does not apply.
 ///
 /// # Errors
 /// Names the field of a value that the kernel would refuse or misunderstand.
-pub fn plan(process: &Process, linux: Option<&Linux>, init: bool) -> Result<AttributesPlan> {
+pub fn plan(process: &Process, spec: &Spec, init: bool) -> Result<AttributesPlan> {
     check_user(&process.user)?;
     if let Some(score) = process.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
         return Err(Error::invalid("process.oomScoreAdj", format!("{score} is not between -1000 and 1000")));
@@ -87,6 +90,7 @@ pub fn plan(process: &Process, linux: Option<&Linux>, init: bool) -> Result<Attr
         scheduler: process.scheduler.as_ref().map(plan_scheduling::scheduler).transpose()?,
         io_priority: process.io_priority.as_ref().map(plan_scheduling::io_priority).transpose()?,
     };
+    let linux = spec.linux.as_ref();
     let memory_policy = linux.and_then(|linux| linux.memory_policy.as_ref());
     let personality = linux.and_then(|linux| linux.personality.as_ref());
     Ok(AttributesPlan {
@@ -94,7 +98,7 @@ pub fn plan(process: &Process, linux: Option<&Linux>, init: bool) -> Result<Attr
         oom_score_adj: process.oom_score_adj,
         uid: process.user.uid,
         gid: process.user.gid,
-        groups: process.user.additional_gids.clone(),
+        groups: (!spec.annotations.contains_key(KEEP_GROUPS)).then(|| process.user.additional_gids.clone()),
         umask: process.user.umask.unwrap_or(DEFAULT_UMASK),
         scheduling,
         memory_policy: memory_policy.map(plan_memory::memory_policy).transpose()?,
@@ -139,14 +143,14 @@ mod tests {
     use super::*;
 
     fn error_of(process: &Process) -> String {
-        plan(process, None, true).expect_err("must be refused").to_string()
+        plan(process, &Spec::default(), true).expect_err("must be refused").to_string()
     }
 
     #[test]
     fn limits_are_numbered_as_the_kernel_does() {
         let rlimit = |kind: &str, soft, hard| Rlimit { kind: kind.to_owned(), soft, hard };
         let mut process = Process { rlimits: vec![rlimit("RLIMIT_NOFILE", 10, 20)], ..Process::default() };
-        assert_eq!(plan(&process, None, true).expect("valid").limits[0].resource, 7);
+        assert_eq!(plan(&process, &Spec::default(), true).expect("valid").limits[0].resource, 7);
         process.rlimits.push(rlimit("RLIMIT_NOFILE", 10, 20));
         assert!(error_of(&process).contains("process.rlimits[1]: RLIMIT_NOFILE is listed twice"));
         process.rlimits = vec![rlimit("RLIMIT_RTTIME", 3, 2)];

@@ -1,7 +1,7 @@
 //! `create` and `run`: from a bundle to an init that waits for `start`, or that executes at once.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 use serde_json::value::RawValue;
@@ -58,7 +58,9 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
     if plan.hooks.run_during_create() {
         plan.hooks.set_runtime_env(&super::own_environment());
     }
-    let paths = (options.console_socket.as_deref(), options.pidfd_socket.as_deref());
+    // crun's annotation, from before there was a flag.
+    let receiver = spec.annotations.get("run.oci.pidfd_receiver").map(Path::new);
+    let paths = (options.console_socket.as_deref(), options.pidfd_socket.as_deref().or(receiver));
     let sockets = Sockets::connect(paths, plan.process.terminal.is_some(), options.attach_console)?;
     let namespaces = namespaces::open(&plan.namespaces)?;
     let proc = HostProc::open().during(Phase::Launch)?;

@@ -11,6 +11,7 @@ mod enosys;
 mod filter;
 mod names;
 mod plan;
+mod raw;
 
 pub use agent::hand_over;
 pub use apply::load;
@@ -18,7 +19,7 @@ pub use compile::compile;
 pub use compile::library_version;
 pub use filter::Filter;
 pub use names::{KNOWN_ACTIONS, KNOWN_ARCHS, KNOWN_FLAGS, KNOWN_OPERATORS};
-pub use plan::{Action, Condition, Listener, Operator, Rule, SeccompPlan, plan};
+pub use plan::{Action, Condition, Listener, Operator, Rule, SeccompPlan, plan, plan_annotated};
 
 #[cfg(test)]
 mod default_profile;
