@@ -15,7 +15,8 @@ use crate::error::{During, Error, Phase, Result};
 use crate::hooks::{self, HooksPlan};
 use crate::host::{HostFacts, ProcessFacts};
 use crate::lsm::{self, LsmPlan};
-use crate::namespaces::{self, Kind, NamespacesPlan};
+use crate::namespaces::{self, Kind, NamespacesPlan, TimePlan};
+use crate::netdev::{self, NetDevicePlan};
 use crate::rootfs::{self, RootfsInput, RootfsPlan};
 use crate::seccomp::{self, SeccompPlan};
 use crate::spec::{Linux, Mount, Process, Spec};
@@ -43,6 +44,10 @@ pub struct Request {
 #[allow(missing_docs)] // each is documented in its domain
 pub struct Plan {
     pub namespaces: NamespacesPlan,
+    /// The devices that are moved into its network namespace.
+    pub net_devices: Vec<NetDevicePlan>,
+    /// A new time namespace.
+    pub time: Option<TimePlan>,
     /// The maps of a new user namespace.
     pub userns: Option<UsernsPlan>,
     pub cgroup: CgroupPlan,
@@ -78,6 +83,13 @@ pub struct ProcessPlan {
     pub passed_fds: RawFd,
 }
 
+impl Plan {
+    /// Whether the parent has something to do in the runtime's own namespaces once the mounts are made.
+    pub fn needs_parent_midway(&self) -> bool {
+        self.hooks.has_runtime_hooks() || !self.net_devices.is_empty()
+    }
+}
+
 /// Plans a container.
 ///
 /// # Errors
@@ -90,7 +102,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     let none = Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&none);
     let process = spec.process.as_ref().ok_or_else(|| Error::invalid("process", "it is missing"))?;
-    refuse_unsupported(process, linux)?;
+    refuse_unsupported(linux)?;
     let namespaces = namespaces::plan(&linux.namespaces)?;
     check_names(spec, &namespaces)?;
     let userns = userns::plan(namespaces.makes(Kind::User), &linux.uid_mappings, &linux.gid_mappings)?;
@@ -119,9 +131,12 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     let hooks = spec.hooks.as_ref().map(hooks::plan).transpose()?.unwrap_or_default();
     let process = plan_process(process, spec, request, &facts.process, true)?;
     let mut warnings = [rootfs.warnings.clone(), process.capabilities.warnings.clone()].concat();
+    warnings.extend(lsm::check_mount_label(&linux.mount_label, facts.process.selinux)?);
     warnings.extend(cgroup.unit.iter().flat_map(|unit| unit.warnings.clone()));
     Ok(Plan {
         sysctl: sysctl::plan(&linux.sysctl, owned, &spec.domainname)?,
+        net_devices: netdev::plan(&linux.net_devices, namespaces.has(Kind::Network))?,
+        time: namespaces::plan_time(&namespaces, &linux.time_offsets)?,
         namespaces,
         userns,
         cgroup,
@@ -155,7 +170,19 @@ fn cgroup_owner(spec: &Spec, namespaces: &NamespacesPlan, userns: Option<&Userns
 /// # Errors
 /// As [`plan`].
 pub fn plan_exec(process: &Process, spec: &Spec, request: &Request, facts: &ProcessFacts) -> Result<ProcessPlan> {
-    plan_process(process, spec, request, facts, false).during(Phase::Plan)
+    let process = inherit(process.clone(), spec.process.as_ref());
+    plan_process(&process, spec, request, facts, false).during(Phase::Plan)
+}
+
+/// A process that joins is killed no later and no sooner than the container's own, and runs as that does, unless it says
+/// something else; as in runc.
+fn inherit(mut process: Process, configured: Option<&Process>) -> Process {
+    let Some(configured) = configured else { return process };
+    process.oom_score_adj = process.oom_score_adj.or(configured.oom_score_adj);
+    process.scheduler = process.scheduler.or_else(|| configured.scheduler.clone());
+    process.io_priority = process.io_priority.or_else(|| configured.io_priority.clone());
+    process.exec_cpu_affinity = process.exec_cpu_affinity.or_else(|| configured.exec_cpu_affinity.clone());
+    process
 }
 
 fn plan_process(
@@ -177,18 +204,14 @@ fn plan_process(
     }
     check_strings("process.args", &process.args)?;
     let seccomp = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
-    let mut attributes = attributes::plan(process)?;
-    let configured = spec.process.as_ref();
-    // A process that joins is killed no later and no sooner than the container's own, as in runc.
-    attributes.oom_score_adj = attributes.oom_score_adj.or(configured.and_then(|process| process.oom_score_adj));
     Ok(ProcessPlan {
         args: process.args.clone(),
         env: environment(&process.env)?,
         cwd: PathBuf::from(&process.cwd),
-        attributes,
+        attributes: attributes::plan(process, spec, init)?,
         capabilities: capabilities::plan(process.capabilities.as_ref(), facts.last_capability),
         no_new_privileges: process.no_new_privileges,
-        seccomp: seccomp.map(seccomp::plan).transpose()?,
+        seccomp: seccomp::plan_annotated(seccomp, &spec.annotations)?,
         lsm: lsm::plan(&process.apparmor_profile, &process.selinux_label, facts.apparmor, facts.selinux)?,
         terminal: process.terminal.then_some(TerminalPlan { size: process.console_size, console: init }),
         keyring: (!request.no_new_keyring).then(|| format!("_ses.{}", request.id)),
@@ -234,20 +257,10 @@ fn check_names(spec: &Spec, namespaces: &NamespacesPlan) -> Result<()> {
 }
 
 /// What the spec defines and this version does not do yet: to ignore it would deceive the user.
-fn refuse_unsupported(process: &Process, linux: &Linux) -> Result<()> {
-    let fields = [
-        ("linux.timeOffsets", !linux.time_offsets.is_empty()),
-        ("linux.netDevices", !linux.net_devices.is_empty()),
-        ("linux.intelRdt", linux.intel_rdt.is_some()),
-        ("linux.memoryPolicy", linux.memory_policy.is_some()),
-        ("linux.personality", linux.personality.is_some()),
-        ("process.scheduler", process.scheduler.is_some()),
-        ("process.ioPriority", process.io_priority.is_some()),
-        ("process.execCPUAffinity", process.exec_cpu_affinity.is_some()),
-    ];
-    match fields.iter().find(|(_, present)| *present) {
-        Some((field, _)) => Err(Error::unsupported(format!("{field} is not supported by this version of creel"))
-            .remedy(format!("remove {field} from config.json"))),
+fn refuse_unsupported(linux: &Linux) -> Result<()> {
+    match linux.intel_rdt {
+        Some(_) => Err(Error::unsupported("linux.intelRdt is not supported by this version of creel")
+            .remedy("remove linux.intelRdt from config.json")),
         None => Ok(()),
     }
 }

@@ -5,17 +5,19 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Pid, Resource, Rlimit, Uid};
 use rustix::stdio::{stderr, stdin, stdout};
 
+use super::apply_scheduling::schedule;
 use super::plan::{AttributesPlan, Limit};
 use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::host::HostProc;
 
-/// Sets the resource limits and the OOM score of the process `pid`. Its parent does so: raising a limit needs a
+/// Sets the resource limits, the OOM score and the scheduling of the process `pid`. Its parent does so: raising a limit needs a
 /// capability that the process may have lost in its user namespace, and a limit on open files must not hit its set-up.
 pub fn limit(plan: &AttributesPlan, pid: Pid, proc: &HostProc) -> Result<()> {
     if let Some(score) = plan.oom_score_adj {
         proc.write_of(pid.as_raw_pid(), "oom_score_adj", &score.to_string()).during(Phase::Attributes)?;
     }
-    plan.limits.iter().try_for_each(|limit| set_limit(limit, pid)).during(Phase::Attributes)
+    plan.limits.iter().try_for_each(|limit| set_limit(limit, pid)).during(Phase::Attributes)?;
+    schedule(&plan.scheduling, pid)
 }
 
 fn set_limit(limit: &Limit, pid: Pid) -> Result<()> {
@@ -86,8 +88,10 @@ fn is_null_device(stat: &Stat) -> bool {
 /// Changes groups, group and user of the calling thread, in the order that keeps the right to do so.
 pub fn become_user(plan: &AttributesPlan) -> Result<()> {
     use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
-    let groups: Vec<Gid> = plan.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-    set_thread_groups(&groups).sys("setgroups", format_args!("{:?}", plan.groups)).during(Phase::Attributes)?;
+    if let Some(groups) = &plan.groups {
+        let gids: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        set_thread_groups(&gids).sys("setgroups", format_args!("{groups:?}")).during(Phase::Attributes)?;
+    }
     let (uid, gid) = (Uid::from_raw(plan.uid), Gid::from_raw(plan.gid));
     set_thread_res_gid(gid, gid, gid).sys("setresgid", plan.gid).during(Phase::Attributes)?;
     set_thread_res_uid(uid, uid, uid).sys("setresuid", plan.uid).during(Phase::Attributes)
@@ -104,14 +108,9 @@ mod tests {
             return;
         }
         in_own_thread(|| {
-            let plan = AttributesPlan {
-                limits: vec![],
-                oom_score_adj: None,
-                uid: 1234,
-                gid: 2345,
-                groups: vec![7, 8],
-                umask: 0o22,
-            };
+            let user = crate::spec::User { uid: 1234, gid: 2345, umask: None, additional_gids: vec![7, 8] };
+            let process = crate::spec::Process { user, ..Default::default() };
+            let plan = crate::attributes::plan(&process, &Default::default(), true).expect("a plan");
             become_user(&plan).expect("root may");
             let status = std::fs::read_to_string("/proc/thread-self/status").expect("status");
             assert!(status.contains("Uid:\t1234\t1234\t1234\t1234\n"), "{status}");

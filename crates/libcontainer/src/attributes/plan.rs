@@ -1,9 +1,11 @@
-//! From `process.rlimits`, `oomScoreAdj` and `user` to checked values.
+//! From `process` to checked attributes.
 
 use serde::Serialize;
 
+use super::plan_memory::{self, MemoryPolicyPlan};
+use super::plan_scheduling::{self, SchedulingPlan};
 use crate::error::{Error, Result};
-use crate::spec::{Process, Rlimit, User};
+use crate::spec::{Process, Rlimit, Spec, User};
 
 /// The attributes of one process.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -16,10 +18,16 @@ pub struct AttributesPlan {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
-    /// Supplementary groups, all of them.
-    pub groups: Vec<u32>,
+    /// Supplementary groups, all of them; absent: the runtime's own.
+    pub groups: Option<Vec<u32>>,
     /// File mode creation mask.
     pub umask: u32,
+    /// CPUs, scheduler, I/O priority.
+    pub scheduling: SchedulingPlan,
+    /// Absent: the runtime's own.
+    pub memory_policy: Option<MemoryPolicyPlan>,
+    /// The number of personality(2); absent: the runtime's own.
+    pub personality: Option<u32>,
 }
 
 /// One resource limit; [`u64::MAX`] means unlimited.
@@ -61,22 +69,40 @@ const RESOURCES: [&str; 16] = [
     "RLIMIT_RTTIME",
 ];
 
-/// Plans the attributes of `process`.
+/// crun's: the supplementary groups are left as they are, which lets an unprivileged caller's reach its volumes.
+const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+/// Plans the attributes of `process` in the container of `spec`; `init`: it is the container's first, to which
+/// `execCPUAffinity` does not apply.
 ///
 /// # Errors
 /// Names the field of a value that the kernel would refuse or misunderstand.
-pub fn plan(process: &Process) -> Result<AttributesPlan> {
+pub fn plan(process: &Process, spec: &Spec, init: bool) -> Result<AttributesPlan> {
     check_user(&process.user)?;
     if let Some(score) = process.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
         return Err(Error::invalid("process.oomScoreAdj", format!("{score} is not between -1000 and 1000")));
     }
+    let affinity = process.exec_cpu_affinity.as_ref().filter(|_| !init);
+    let (initial_cpus, final_cpus) = plan_scheduling::affinity(affinity)?;
+    let scheduling = SchedulingPlan {
+        initial_cpus,
+        final_cpus,
+        scheduler: process.scheduler.as_ref().map(plan_scheduling::scheduler).transpose()?,
+        io_priority: process.io_priority.as_ref().map(plan_scheduling::io_priority).transpose()?,
+    };
+    let linux = spec.linux.as_ref();
+    let memory_policy = linux.and_then(|linux| linux.memory_policy.as_ref());
+    let personality = linux.and_then(|linux| linux.personality.as_ref());
     Ok(AttributesPlan {
         limits: limits(&process.rlimits)?,
         oom_score_adj: process.oom_score_adj,
         uid: process.user.uid,
         gid: process.user.gid,
-        groups: process.user.additional_gids.clone(),
+        groups: (!spec.annotations.contains_key(KEEP_GROUPS)).then(|| process.user.additional_gids.clone()),
         umask: process.user.umask.unwrap_or(DEFAULT_UMASK),
+        scheduling,
+        memory_policy: memory_policy.map(plan_memory::memory_policy).transpose()?,
+        personality: personality.map(plan_memory::personality).transpose()?,
     })
 }
 
@@ -117,14 +143,14 @@ mod tests {
     use super::*;
 
     fn error_of(process: &Process) -> String {
-        plan(process).expect_err("must be refused").to_string()
+        plan(process, &Spec::default(), true).expect_err("must be refused").to_string()
     }
 
     #[test]
     fn limits_are_numbered_as_the_kernel_does() {
         let rlimit = |kind: &str, soft, hard| Rlimit { kind: kind.to_owned(), soft, hard };
         let mut process = Process { rlimits: vec![rlimit("RLIMIT_NOFILE", 10, 20)], ..Process::default() };
-        assert_eq!(plan(&process).expect("valid").limits[0].resource, 7);
+        assert_eq!(plan(&process, &Spec::default(), true).expect("valid").limits[0].resource, 7);
         process.rlimits.push(rlimit("RLIMIT_NOFILE", 10, 20));
         assert!(error_of(&process).contains("process.rlimits[1]: RLIMIT_NOFILE is listed twice"));
         process.rlimits = vec![rlimit("RLIMIT_RTTIME", 3, 2)];

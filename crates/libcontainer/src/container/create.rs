@@ -1,7 +1,7 @@
 //! `create` and `run`: from a bundle to an init that waits for `start`, or that executes at once.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 use serde_json::value::RawValue;
@@ -22,7 +22,7 @@ use crate::process::gate::Gate;
 use crate::process::launch::{Birth, Launching, compile, launch};
 use crate::process::sealed_exe::Sealed;
 use crate::spec::{CONFIG, Spec};
-use crate::{attributes, userns};
+use crate::{attributes, netdev, seccomp, userns};
 
 /// Makes a container and leaves its init waiting for [`super::start`] (runtime.md "Create").
 ///
@@ -58,7 +58,9 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
     if plan.hooks.run_during_create() {
         plan.hooks.set_runtime_env(&super::own_environment());
     }
-    let paths = (options.console_socket.as_deref(), options.pidfd_socket.as_deref());
+    // crun's annotation, from before there was a flag.
+    let receiver = spec.annotations.get("run.oci.pidfd_receiver").map(Path::new);
+    let paths = (options.console_socket.as_deref(), options.pidfd_socket.as_deref().or(receiver));
     let sockets = Sockets::connect(paths, plan.process.terminal.is_some(), options.attach_console)?;
     let namespaces = namespaces::open(&plan.namespaces)?;
     let proc = HostProc::open().during(Phase::Launch)?;
@@ -71,15 +73,18 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
     let gate = if start { None } else { Some(Gate::make(making.entry.as_fd()).during(Phase::State)?) };
     let init = Init { plan: &plan, namespaces: &namespaces, proc: &proc, gate, hook_state: &making.hook_state };
     let leave_lock = || making.entry.leave_lock();
-    let launching = launch(sealed, birth(&plan, &membership), leave_lock, |channel, alone| init.run(channel, &alone));
+    let launching =
+        launch(sealed, birth(&plan, &membership, &proc), leave_lock, |channel, alone| init.run(channel, &alone));
     drop(init);
     launching
         .and_then(|launching| making.complete(launching, membership, &plan, &sockets, &proc, options))
         .map_err(|error| oom::blame(error, &making.state.cgroup))
 }
 
-fn birth<'a>(plan: &Plan, membership: &'a Membership) -> Birth<'a> {
-    Birth { membership, namespaces: plan.namespaces.birth_flags(), staged: plan.namespaces.needs_stage() }
+fn birth<'a>(plan: &'a Plan, membership: &'a Membership, proc: &'a HostProc) -> Birth<'a> {
+    let (namespaces, staged) = (plan.namespaces.birth_flags(), plan.namespaces.needs_stage());
+    let time = plan.time.as_ref().map(|time| (time, proc));
+    Birth { membership, namespaces, staged, scheduling: &plan.process.attributes.scheduling, time }
 }
 
 /// A container that is being made. Dropped before it is complete, all that was made is undone.
@@ -152,7 +157,10 @@ impl Making {
         }
         // The child makes its mounts meanwhile.
         let filter = compile(plan.process.seccomp.as_ref())?;
-        let console = launching.until_ready(|init| self.run_hooks(plan, pid.as_raw_pid(), init))?;
+        let console = launching.until_ready(|init| {
+            netdev::move_all(&plan.net_devices, pid.as_raw_pid(), proc)?;
+            self.run_hooks(plan, pid.as_raw_pid(), init)
+        })?;
         membership.settle()?;
         attributes::limit(&plan.process.attributes, pid, proc)?;
         let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);
@@ -163,7 +171,12 @@ impl Making {
         }
         let notify = if self.starts { NotifyRelay::bind(&self.entry, pid)? } else { None };
         launching.pidfd().map_or(Ok(()), |pidfd| sockets.hand_over_pidfd(pidfd))?;
-        let (pid, pidfd) = launching.finish(filter, !self.starts)?;
+        let listener = plan.process.seccomp.as_ref().and_then(|seccomp| seccomp.listener.as_ref());
+        let (pid, pidfd) = launching.finish(filter, !self.starts, |fd| {
+            let pid = pid.as_raw_pid();
+            let state = self.hook_state.json("creating", Some(pid));
+            listener.map_or(Ok(()), |listener| seccomp::hand_over(listener, fd.as_fd(), pid, &state))
+        })?;
         let start_time = self.state.init.map_or(0, |init| init.start_time);
         let launched = Launched { pid, pidfd, console, start_time, notify, warnings: plan.warnings.clone() };
         if self.starts {

@@ -1,15 +1,19 @@
 //! `exec`: another process in a container.
 
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::process::Pid;
+
 use super::report::Status;
 use super::sockets::Sockets;
 use super::{ExecOptions, Launched, Store, oom, passed, pid_file, require_state};
-use crate::attributes;
 use crate::error::{During, Error, Kind, Phase, Result};
 use crate::host::{HostProc, ProcessFacts};
 use crate::plan::{self, Request};
 use crate::process::launch::{Birth, compile, launch};
 use crate::process::sealed_exe::Sealed;
 use crate::process::{Joiner, wait};
+use crate::{attributes, seccomp};
 
 /// Executes another process in a container.
 ///
@@ -19,7 +23,8 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
     let passed_fds = passed::count(options.preserve_fds)?;
     let entry = store.open(id)?;
     let state = require_state(&entry, id)?;
-    match state.status()? {
+    let status = state.status()?;
+    match status {
         Status::Created | Status::Running => {}
         Status::Paused if options.ignore_paused => {}
         Status::Paused => {
@@ -37,7 +42,14 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
     };
     let mut process = options.process.clone();
     passed::announce(&mut process);
-    let plan = plan::plan_exec(&process, &state.spec()?, &request, &ProcessFacts::gather()?)?;
+    let spec = state.spec()?;
+    let plan = plan::plan_exec(&process, &spec, &request, &ProcessFacts::gather()?)?;
+    let listener = plan.seccomp.as_ref().and_then(|seccomp| seccomp.listener.as_ref());
+    let hand_over = |listener, fd: OwnedFd, pid: Pid| {
+        let init = state.init.map(|init| init.pid);
+        let told = state.hook_state(&spec.oci_version, &spec.annotations).json(&status.to_string(), init);
+        seccomp::hand_over(listener, fd.as_fd(), pid.as_raw_pid(), &told)
+    };
     let paths = (options.console_socket.as_deref(), options.pidfd_socket.as_deref());
     let sockets = Sockets::connect(paths, plan.terminal.is_some(), options.attach_console)?;
     let proc = HostProc::open().during(Phase::Launch)?;
@@ -47,7 +59,8 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
     };
     let membership = cgroup.membership().during(Phase::Cgroup)?;
     let joiner = Joiner { plan: &plan, namespaces: &state.namespaces, container: &container, proc: &proc };
-    let birth = Birth { membership: &membership, namespaces: 0, staged: joiner.needs_stage() };
+    let scheduling = &plan.attributes.scheduling;
+    let birth = Birth { membership: &membership, namespaces: 0, staged: joiner.needs_stage(), scheduling, time: None };
     let launched = || {
         let mut launching = launch(sealed, birth, || {}, |channel, alone| joiner.run(channel, &alone))?;
         let filter = compile(plan.seccomp.as_ref())?;
@@ -55,7 +68,9 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
         attributes::limit(&plan.attributes, launching.pid(), &proc)?;
         let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);
         launching.pidfd().map_or(Ok(()), |pidfd| sockets.hand_over_pidfd(pidfd))?;
-        launching.finish(filter, false).map(|(pid, pidfd)| (pid, pidfd, console))
+        let pid = launching.pid();
+        let on_listener = |fd| listener.map_or(Ok(()), |listener| hand_over(listener, fd, pid));
+        launching.finish(filter, false, on_listener).map(|(pid, pidfd)| (pid, pidfd, console))
     };
     let (pid, pidfd, console) = launched().map_err(|error| oom::blame(error, &state.cgroup))?;
     if let Some(path) = &options.pid_file {

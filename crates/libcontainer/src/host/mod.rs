@@ -4,6 +4,7 @@ mod cgroups;
 mod file;
 mod proc;
 mod process;
+pub mod socket;
 mod systemd;
 
 pub use cgroups::{CgroupFacts, Hierarchy};

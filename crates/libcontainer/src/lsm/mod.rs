@@ -4,4 +4,4 @@ mod apply;
 mod plan;
 
 pub use apply::label_next_exec;
-pub use plan::{LsmPlan, plan};
+pub use plan::{LsmPlan, check_mount_label, plan};

@@ -64,7 +64,7 @@ fn join(namespace: &OpenNamespace) -> Result<()> {
 /// Makes the new namespaces that the calling process was not born with. They belong to the user namespace that it is in,
 /// so that the container's root may administer them.
 pub fn unshare(plan: &NamespacesPlan) -> Result<()> {
-    let flags = plan.new_flags() & !plan.birth_flags();
+    let flags = plan.unshare_flags();
     if flags == 0 {
         return Ok(());
     }

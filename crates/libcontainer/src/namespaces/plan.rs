@@ -19,11 +19,13 @@ pub enum Kind {
     Ipc,
     Uts,
     Cgroup,
+    Time,
 }
 
 impl Kind {
     /// Every kind, in the order in which they are joined: mount last, since it changes what paths mean.
-    pub const ALL: [Kind; 7] = [Kind::User, Kind::Pid, Kind::Network, Kind::Ipc, Kind::Uts, Kind::Cgroup, Kind::Mount];
+    pub const ALL: [Kind; 8] =
+        [Kind::User, Kind::Pid, Kind::Network, Kind::Ipc, Kind::Uts, Kind::Cgroup, Kind::Time, Kind::Mount];
 
     /// The spec's name of it.
     pub fn name(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Kind {
             Kind::Ipc => "ipc",
             Kind::Uts => "uts",
             Kind::Cgroup => "cgroup",
+            Kind::Time => "time",
         }
     }
 
@@ -48,6 +51,7 @@ impl Kind {
             Kind::Ipc => libc::CLONE_NEWIPC,
             Kind::Uts => libc::CLONE_NEWUTS,
             Kind::Cgroup => libc::CLONE_NEWCGROUP,
+            Kind::Time => libc::CLONE_NEWTIME,
         }) as u64
     }
 }
@@ -104,6 +108,12 @@ impl NamespacesPlan {
         self.new_flags() & (Kind::User.flag() | Kind::Pid.flag())
     }
 
+    /// The `CLONE_NEW*` flags of the kinds that a process makes for itself: into a new time namespace it is born as well,
+    /// but its parent makes that ([`make_time`](super::make_time)).
+    pub fn unshare_flags(&self) -> u64 {
+        self.new_flags() & !(self.birth_flags() | Kind::Time.flag())
+    }
+
     /// Joining a PID namespace only takes effect for children, so somebody must be the parent.
     pub fn needs_stage(&self) -> bool {
         self.joins(Kind::Pid)
@@ -144,12 +154,8 @@ fn kind_of(name: &str) -> Result<Kind> {
     if let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == name) {
         return Ok(kind);
     }
-    match name {
-        "time" => Err(Error::unsupported("time namespaces are not supported by this version of creel")
-            .remedy("remove it from linux.namespaces")),
-        _ => Err(Error::new(crate::error::Kind::Invalid, format!("\"{name}\" is no kind of namespace"))
-            .remedy("use pid, network, mount, ipc, uts, cgroup or user")),
-    }
+    Err(Error::new(crate::error::Kind::Invalid, format!("\"{name}\" is no kind of namespace"))
+        .remedy("use pid, network, mount, ipc, uts, cgroup, time or user"))
 }
 
 #[cfg(test)]
@@ -176,7 +182,6 @@ mod tests {
             (vec![namespace("net", "")], "linux.namespaces[0].type: \"net\" is no kind of namespace"),
             (vec![namespace("ipc", "proc/1/ns/ipc")], "is not an absolute path"),
             (vec![namespace("user", "/proc/1/ns/user")], "joining a user namespace is not supported"),
-            (vec![namespace("time", "")], "time namespaces are not supported"),
         ] {
             let error = plan(&list).expect_err(text).to_string();
             assert!(error.contains(text), "{error}");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{Plan, Request, plan, plan_exec};
+use crate::attributes::Cpus;
 use crate::error::{Kind, Result};
 use crate::host::{CgroupFacts, Hierarchy, HostFacts, ProcessFacts};
 use crate::spec::Spec;
@@ -61,20 +62,15 @@ fn what_cannot_be_planned_is_refused_by_field() {
         ("/process/args", json!(["a", "b\u{0}"]), Kind::Invalid, "process.args[1]: it contains a NUL character"),
         ("/process/cwd", json!("tmp"), Kind::Invalid, "process.cwd: \"tmp\" is not an absolute path"),
         ("/process/env", json!(["A=1", "B"]), Kind::Invalid, "process.env[1]: \"B\" is not NAME=value"),
-        (
-            "/process/scheduler",
-            json!({"policy": "SCHED_IDLE"}),
-            Kind::Unsupported,
-            "process.scheduler is not supported",
-        ),
+        ("/process/scheduler", json!({"policy": "SCHED_X"}), Kind::Invalid, "process.scheduler.policy: \"SCHED_X\""),
         ("/process/apparmorProfile", json!("p"), Kind::Unsupported, "AppArmor is not active on this host"),
         ("/hostname", json!("h"), Kind::Invalid, "hostname: it cannot be set without a uts namespace"),
         ("/linux/uidMappings", json!([{"containerID": 0, "hostID": 1, "size": 1}]), Kind::Invalid, "linux.uidMappings"),
         (
             "/linux/timeOffsets",
             json!({"boottime": {"secs": 1}}),
-            Kind::Unsupported,
-            "linux.timeOffsets is not supported",
+            Kind::Invalid,
+            "linux.timeOffsets: they need a time namespace",
         ),
         ("/linux/namespaces", json!([{"type": "new"}]), Kind::Invalid, "linux.namespaces[0].type: \"new\""),
         ("/root", Value::Null, Kind::Invalid, "root: is missing"),
@@ -110,16 +106,34 @@ fn of_a_variable_that_is_given_twice_the_last_counts() {
 }
 
 #[test]
-fn a_joining_process_shares_the_containers_score_keyring_and_filter() {
+fn a_joining_process_shares_what_it_does_not_say_itself() {
     let config = json!({
         "ociVersion": "1.3.0",
-        "process": {"args": ["sh"], "cwd": "/", "user": {"uid": 0, "gid": 0}, "oomScoreAdj": 77},
-        "linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}
+        "process": {"args": ["sh"], "cwd": "/", "user": {"uid": 0, "gid": 0}, "oomScoreAdj": 77,
+            "scheduler": {"policy": "SCHED_BATCH"}, "ioPriority": {"class": "IOPRIO_CLASS_IDLE"},
+            "execCPUAffinity": {"final": "0"}},
+        "linux": {"personality": {"domain": "LINUX32"}, "memoryPolicy": {"mode": "MPOL_LOCAL"},
+            "seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}
     });
     let spec = spec(config.to_string().as_bytes());
-    let process = serde_json::from_value(json!({"args": ["id"], "cwd": "/", "terminal": true})).expect("a process");
-    let plan = plan_exec(&process, &spec, &request(), &facts().process).expect("a plan");
+    let mut process = json!({"args": ["id"], "cwd": "/", "terminal": true});
+    let exec = |process: &Value| {
+        let process = serde_json::from_value(process.clone()).expect("a process");
+        plan_exec(&process, &spec, &request(), &facts().process).expect("a plan")
+    };
+    let plan = exec(&process);
     assert_eq!(plan.attributes.oom_score_adj, Some(77));
+    assert_eq!(
+        (plan.attributes.personality, plan.attributes.memory_policy.map(|policy| policy.mode)),
+        (Some(8), Some(4))
+    );
+    let scheduling = &plan.attributes.scheduling;
+    assert_eq!(scheduling.scheduler.map(|scheduler| scheduler.policy), Some(3));
+    assert_eq!((scheduling.io_priority, &scheduling.final_cpus), (Some(0x6000), &Cpus::Only(vec![1])));
+    process["execCPUAffinity"] = json!({"initial": "1"});
+    process["ioPriority"] = json!({"class": "IOPRIO_CLASS_BE", "priority": 1});
+    let scheduling = exec(&process).attributes.scheduling;
+    assert_eq!((scheduling.io_priority, scheduling.final_cpus), (Some(0x4001), Cpus::Unchanged));
     assert_eq!(plan.keyring.as_deref(), Some("_ses.c1"));
     assert!(plan.seccomp.is_some());
     assert!(plan.terminal.is_some_and(|terminal| !terminal.console), "/dev/console is init's");

@@ -8,10 +8,12 @@
 //!     │ ───────────────────────────── Proceed ─────────────────▶│  after Cloned, and when a user namespace is mapped
 //!     │ ◀──────────────────────────── Source(tree) ─────────────│  any number: what a user namespace's root may not
 //!     │ ───────────────────────────── Tree + descriptor ───────▶│  reach, is cloned by the parent
-//!     │ ◀──────────────────────────── RootfsReady ──────────────│  only if there are hooks to run outside
-//!     │ ───────────────────────────── HooksDone ───────────────▶│
+//!     │ ◀──────────────────────────── RootfsReady ──────────────│  only if there are hooks to run outside, or devices
+//!     │ ───────────────────────────── HooksDone ───────────────▶│  to move
 //!     │ ◀──────────────────────────── Ready [+ console] ────────│
 //!     │ ───────────────────────────── Run(seccomp filter) ─────▶│
+//!     │ ◀──────────────────────────── Listening(descriptor) ────│  only if the filter asks an agent: the parent takes
+//!     │ ───────────────────────────── Heard ───────────────────▶│  the descriptor and hands it over
 //!     │ ◀──────────────────────────── end of file ──────────────│  success: it waits for start, or has executed
 //!     │ ◀──────────────────────────── Failed(error) ────────────│  valid at any time instead of the above
 //! ```
@@ -22,7 +24,7 @@
 use std::ffi::OsStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -57,6 +59,10 @@ pub(crate) enum Message {
     Ready,
     /// Parent to child: state is saved, go on; the compiled seccomp filter, empty for none.
     Run(Vec<u8>),
+    /// Child to parent: its filter is loaded, and this is its listener's number in the child.
+    Listening(RawFd),
+    /// Parent to child: the agent has the listener.
+    Heard,
     /// It could not be done: the child's end, or the parent's answer to [`Message::Source`].
     Failed(Error),
 }
@@ -118,6 +124,18 @@ impl Channel {
 }
 
 impl Channel {
+    /// Sends a message and waits for an answer, by write(2) and read(2) alone: what a process does whose filter may have an
+    /// agent decide about any other call, before that agent knows of it.
+    pub(crate) fn ask_plainly(&self, message: &Message) -> Result<Option<Message>> {
+        let (tag, payload) = encode(message)?;
+        rustix::io::write(&self.0, &[&[tag], payload.as_slice()].concat()).sys("write", "the channel")?;
+        let mut bytes = [0; 16];
+        let received =
+            rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut bytes)).sys("read", "the channel")?;
+        let Some((tag, payload)) = bytes.get(..received).and_then(<[u8]>::split_first) else { return Ok(None) };
+        decode(*tag, payload).map(Some)
+    }
+
     /// Whether the other end is gone.
     pub(crate) fn is_closed(&self) -> bool {
         let mut watched = [PollFd::new(self, PollFlags::empty())];
@@ -142,6 +160,8 @@ fn encode(message: &Message) -> Result<(u8, Vec<u8>)> {
         Message::HooksDone => (b'h', vec![]),
         Message::Ready => (b'r', vec![]),
         Message::Run(filter) => (b'g', filter.clone()),
+        Message::Listening(number) => (b'l', number.to_ne_bytes().to_vec()),
+        Message::Heard => (b'k', vec![]),
         Message::Failed(error) => (b'e', serde_json::to_vec(error).map_err(|_| garbled())?),
     })
 }
@@ -156,6 +176,8 @@ fn decode(tag: u8, payload: &[u8]) -> Result<Message> {
         b'h' => Message::HooksDone,
         b'r' => Message::Ready,
         b'g' => Message::Run(payload.to_vec()),
+        b'l' => Message::Listening(payload.try_into().map(RawFd::from_ne_bytes).map_err(|_| garbled())?),
+        b'k' => Message::Heard,
         b'e' => Message::Failed(serde_json::from_slice(payload).map_err(|_| garbled())?),
         _ => return Err(garbled()),
     })
@@ -194,6 +216,19 @@ mod tests {
         parent.send(&Message::Run(vec![7; 32 * 1024]), None).expect("the longest filter");
         let Some((Message::Run(filter), None)) = child.receive().expect("receive") else { panic!("no filter") };
         assert_eq!(filter.len(), 32 * 1024);
+    }
+
+    #[test]
+    fn a_plain_question_is_answered() {
+        let (parent, child) = Channel::pair().expect("pair");
+        let answering = std::thread::spawn(move || {
+            let Some((Message::Listening(7), None)) = parent.receive().expect("receive") else { panic!("no number") };
+            parent.send(&Message::Heard, None).expect("send");
+            parent.receive().expect("receive")
+        });
+        assert!(matches!(child.ask_plainly(&Message::Listening(7)), Ok(Some(Message::Heard))));
+        drop(child);
+        assert!(answering.join().expect("the parent").is_none());
     }
 
     #[test]

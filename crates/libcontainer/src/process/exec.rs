@@ -1,6 +1,6 @@
 //! A process that joins a running container, from its clone to the payload: one ordered script.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::channel::Channel;
 use super::launch::{self, report};
@@ -60,6 +60,6 @@ impl Joiner<'_> {
         lsm::label_next_exec(&self.plan.lsm, self.proc)?;
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
-        payload::confine(self.plan, &env, filter.as_ref(), &[channel.as_fd().as_raw_fd()])
+        payload::confine(self.plan, &env, filter.as_ref(), channel, &[])
     }
 }

@@ -1,6 +1,6 @@
 //! The container's init, from its clone to the payload: one ordered script.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 
 use super::channel::Channel;
@@ -63,7 +63,7 @@ impl Init<'_> {
         // A mount namespace that is joined has mounts of its own, which the parent does not see.
         let outside = plan.userns.is_some() && plan.namespaces.makes(Kind::Mount);
         let root = rootfs::prepare_with(&plan.rootfs, outside.then_some(&ask)).during(Phase::Rootfs)?;
-        if plan.hooks.has_runtime_hooks() {
+        if plan.needs_parent_midway() {
             launch::await_hooks(channel)?;
         }
         self.run_hooks(&plan.hooks.create_container, "createContainer", Some(&plan.rootfs.path))?;
@@ -82,8 +82,8 @@ impl Init<'_> {
         lsm::label_next_exec(&plan.process.lsm, self.proc)?;
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
-        let keep: Vec<RawFd> = [channel.as_fd()].iter().chain(&self.gate_fds()).map(AsRawFd::as_raw_fd).collect();
-        payload::confine(&plan.process, &env, filter.as_ref(), &keep)
+        let gate: Vec<RawFd> = self.gate_fds().iter().map(AsRawFd::as_raw_fd).collect();
+        payload::confine(&plan.process, &env, filter.as_ref(), channel, &gate)
     }
 
     fn gate_fds(&self) -> Vec<BorrowedFd<'_>> {

@@ -1,16 +1,20 @@
 //! The parent's side: clones the container's process and leads it through the protocol of [`super::channel`].
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, PidfdGetfdFlags, Signal};
 
 use super::channel::{Channel, Message, garbled};
+use super::posture::Posture;
 use super::sealed_exe::Sealed;
 use super::wait::{self, Ended};
+use crate::attributes::{self, SchedulingPlan};
 use crate::cgroups::Membership;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
+use crate::host::HostProc;
+use crate::namespaces::TimePlan;
 use crate::rootfs::HostTree;
 use crate::seccomp::{self, Filter, SeccompPlan};
 use crate::sys::clone::{CloneArgs, Cloned, SingleThreaded, clone3, exit_now};
@@ -37,6 +41,10 @@ pub(crate) struct Birth<'a> {
     pub(crate) namespaces: u64,
     /// Whether a stage clones it.
     pub(crate) staged: bool,
+    /// The CPUs that it is cloned on, and those that it runs on in its cgroups.
+    pub(crate) scheduling: &'a SchedulingPlan,
+    /// The time namespace that it is born into, if that is new.
+    pub(crate) time: Option<(&'a TimePlan, &'a HostProc)>,
 }
 
 /// Clones a process that runs `child` and exits; what `child` returns an error for is sent to the parent.
@@ -55,7 +63,12 @@ pub(crate) fn launch(
     // With SIGCHLD ignored, which a caller may have passed on, the kernel would collect our children itself.
     signal::reset(libc::SIGCHLD);
     let (ours, theirs) = Channel::pair().during(Phase::Launch)?;
-    let (cloned, in_v2) = clone_into(&proof, birth).sys("clone3", "the container's process").during(Phase::Launch)?;
+    let posture = Posture::take(birth)?;
+    let cloned = clone_into(&proof, birth).sys("clone3", "the container's process").during(Phase::Launch);
+    let (cloned, in_v2) = match cloned {
+        Err(error) => return posture.give_up().and(Err(error)),
+        Ok(cloned) => cloned,
+    };
     match cloned {
         Cloned::Child(alone) => {
             at_once();
@@ -67,8 +80,9 @@ pub(crate) fn launch(
             // What this program or its caller ignored (SIGPIPE, SIGHUP) the payload must not inherit.
             signal::reset_all();
             let joined = if in_v2 { birth.membership.join_self_v1() } else { birth.membership.join_self() };
+            let begun = joined.during(Phase::Cgroup).and_then(|()| attributes::run_on(&birth.scheduling.final_cpus));
             // The child reports its own failures: what is left of the outcome is the exit status.
-            let outcome = match joined.during(Phase::Cgroup) {
+            let outcome = match begun {
                 Ok(()) => child(theirs, alone),
                 Err(error) => Err(report(&theirs, error)),
             };
@@ -77,6 +91,7 @@ pub(crate) fn launch(
         Cloned::Parent(pid, pidfd) => {
             drop(theirs);
             let launching = Launching { pid, pidfd: Some(pidfd), channel: ours };
+            posture.give_up()?;
             if birth.staged { launching.after_stage() } else { Ok(launching) }
         }
     }
@@ -186,11 +201,23 @@ impl Launching {
         }
     }
 
-    /// Lets the child finish, under `filter`: returns when it waits at the gate or has executed its payload.
-    pub(crate) fn finish(mut self, filter: Option<Filter>, must_live: bool) -> Result<(Pid, OwnedFd)> {
+    /// Lets the child finish, under `filter`: returns when it waits at the gate or has executed its payload. `on_listener`
+    /// gets the filter's listener, if it has one.
+    pub(crate) fn finish(
+        mut self,
+        filter: Option<Filter>,
+        must_live: bool,
+        on_listener: impl FnOnce(OwnedFd) -> Result<()>,
+    ) -> Result<(Pid, OwnedFd)> {
         let bytes = filter.map(|filter| filter.to_bytes()).unwrap_or_default();
         self.channel.send(&Message::Run(bytes), None).map_err(|error| self.prefer_childs(error))?;
-        if self.channel.receive()?.is_some() {
+        let mut message = self.channel.receive()?;
+        if let Some((Message::Listening(number), _)) = message {
+            on_listener(self.take_descriptor(number)?)?;
+            self.channel.send(&Message::Heard, None).map_err(|error| self.prefer_childs(error))?;
+            message = self.channel.receive()?;
+        }
+        if message.is_some() {
             return Err(garbled());
         }
         let pidfd = self.pidfd.take().ok_or_else(garbled)?;
@@ -203,6 +230,14 @@ impl Launching {
             }
         }
         Ok((self.pid, pidfd))
+    }
+
+    /// A copy of a descriptor of the child's.
+    fn take_descriptor(&self, number: RawFd) -> Result<OwnedFd> {
+        let pidfd = self.pidfd.as_ref().ok_or_else(garbled)?;
+        rustix::process::pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty())
+            .sys("pidfd_getfd", "the seccomp listener")
+            .during(Phase::Seccomp)
     }
 
     /// Why a child that said nothing is gone.
@@ -270,6 +305,14 @@ pub(crate) fn ask_for(channel: &Channel, tree: &HostTree) -> Result<OwnedFd> {
     channel.send(&Message::Source(tree.clone()), None)?;
     match channel.receive()? {
         Some((Message::Tree, Some(descriptor))) => Ok(descriptor),
+        _ => Err(garbled()),
+    }
+}
+
+/// The child's side of [`Launching::finish`]'s listener: lets the parent take it, then closes it.
+pub(crate) fn give_listener(channel: &Channel, listener: OwnedFd) -> Result<()> {
+    match channel.ask_plainly(&Message::Listening(listener.as_raw_fd()))? {
+        Some(Message::Heard) => Ok(()),
         _ => Err(garbled()),
     }
 }

@@ -7,6 +7,7 @@ mod init;
 pub(crate) mod launch;
 pub mod own;
 mod payload;
+mod posture;
 pub mod sealed_exe;
 pub mod signals;
 mod stage;

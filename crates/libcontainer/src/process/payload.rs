@@ -1,7 +1,7 @@
 //! The last steps, the same for a container's init and for exec: from a process in the right namespaces to the payload.
 
 use std::ffi::CString;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
 
+use super::channel::Channel;
 use super::launch;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 use crate::plan::ProcessPlan;
@@ -48,14 +49,22 @@ pub(crate) fn join_keyring(plan: &ProcessPlan) -> Result<()> {
 /// Becomes the user with the capabilities and filter of the plan, in its working directory, and finds its
 /// executable. Nothing that needs a privilege can be done after this.
 ///
-/// Of this process's descriptors only stdio, those passed on and those in `keep` are left: the path of the working
+/// Of this process's descriptors only stdio, those passed on, the channel and those in `keep` are left: the path of the working
 /// directory or of the executable may lead through /proc/self/fd, and out of the container (CVE-2024-21626).
-pub(crate) fn confine(plan: &ProcessPlan, env: &[String], filter: Option<&Filter>, keep: &[RawFd]) -> Result<Payload> {
+pub(crate) fn confine(
+    plan: &ProcessPlan,
+    env: &[String],
+    filter: Option<&Filter>,
+    channel: &Channel,
+    keep: &[RawFd],
+) -> Result<Payload> {
     launch::outlive_parent();
-    sys::fd::close_all_but(LAST_STDIO + plan.passed_fds, keep)
+    let keep = [&[channel.as_fd().as_raw_fd()], keep].concat();
+    sys::fd::close_all_but(LAST_STDIO + plan.passed_fds, &keep)
         .sys("close_range", "descriptors of the runtime")
         .during(Phase::Exec)?;
     sys::signal::unblock_all().sys("rt_sigprocmask", "all signals").during(Phase::Exec)?;
+    attributes::set_execution_domain(&plan.attributes)?;
     // The working directory is entered and checked before any filter: one may well deny getcwd(2).
     let entered = change_directory(plan)?;
     if entered {
@@ -65,7 +74,7 @@ pub(crate) fn confine(plan: &ProcessPlan, env: &[String], filter: Option<&Filter
         rustix::thread::set_no_new_privs(true).sys("prctl", "PR_SET_NO_NEW_PRIVS").during(Phase::Attributes)?;
     } else if let Some(filter) = filter {
         // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go.
-        seccomp::load(filter)?;
+        load(filter, channel)?;
     }
     become_user(plan)?;
     if !entered {
@@ -74,9 +83,17 @@ pub(crate) fn confine(plan: &ProcessPlan, env: &[String], filter: Option<&Filter
     }
     let payload = find_payload(plan, env)?;
     if let (true, Some(filter)) = (plan.no_new_privileges, filter) {
-        seccomp::load(filter)?;
+        load(filter, channel)?;
     }
     Ok(payload)
+}
+
+/// Loads the filter; if there is an agent to ask, it has the listener before this process makes another system call.
+fn load(filter: &Filter, channel: &Channel) -> Result<()> {
+    match seccomp::load(filter)? {
+        Some(listener) => launch::give_listener(channel, listener),
+        None => Ok(()),
+    }
 }
 
 fn become_user(plan: &ProcessPlan) -> Result<()> {

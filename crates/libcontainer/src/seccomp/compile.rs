@@ -29,6 +29,9 @@ pub(super) const NATIVE: &str = "SCMP_ARCH_AARCH64";
 /// # Errors
 /// If an architecture is beyond this libseccomp or of another byte order, or libseccomp refuses a rule.
 pub fn compile(plan: &SeccompPlan) -> Result<Filter> {
+    if let Some(program) = &plan.program {
+        return Ok(Filter { program: program.clone(), flags: plan.flags });
+    }
     let Some(default_action) = plan.default_action else { return Ok(Filter::default()) };
     let mut program = match default_action {
         // Who allows what is unknown allows what is new; a tracer is trusted to know. And ENOSYS it is already.
@@ -94,6 +97,7 @@ fn action(action: Action) -> ScmpAction {
         Action::Trap => ScmpAction::Trap,
         Action::Errno(errno) => ScmpAction::Errno(errno.into()),
         Action::Trace(number) => ScmpAction::Trace(number),
+        Action::Notify => ScmpAction::Notify,
         Action::Log => ScmpAction::Log,
         Action::Allow => ScmpAction::Allow,
     }

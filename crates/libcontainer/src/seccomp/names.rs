@@ -1,6 +1,6 @@
 //! The names of the spec, which are those of libseccomp and the kernel, and what they stand for.
 
-/// The actions that this runtime knows, sorted; SCMP_ACT_NOTIFY only to say that it is not supported yet.
+/// The actions that this runtime knows, sorted.
 pub const KNOWN_ACTIONS: &[&str] = &[
     "SCMP_ACT_ALLOW",
     "SCMP_ACT_ERRNO",

@@ -1,8 +1,12 @@
 //! Checking a profile.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::names::{self, KNOWN_ACTIONS, KNOWN_ARCHS, KNOWN_FLAGS, KNOWN_OPERATORS};
+use super::raw;
 use crate::error::{Error, Result};
 use crate::spec::{Seccomp, SeccompArg, SeccompRule};
 
@@ -23,6 +27,20 @@ pub struct SeccompPlan {
     pub flags: u64,
     /// In the order of the profile.
     pub rules: Vec<Rule>,
+    /// The agent that is asked, if a rule says so.
+    pub listener: Option<Listener>,
+    /// A program that is loaded in place of all rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<Vec<u8>>,
+}
+
+/// Who answers for [`Action::Notify`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listener {
+    /// An AF_UNIX stream socket.
+    pub path: PathBuf,
+    /// Passed on to the agent as it is.
+    pub metadata: String,
 }
 
 /// What happens to a system call.
@@ -38,6 +56,8 @@ pub enum Action {
     Errno(u16),
     /// The tracer gets this number; without a tracer it fails with ENOSYS.
     Trace(u16),
+    /// An agent is asked.
+    Notify,
     /// It is logged and made.
     Log,
     /// It is made.
@@ -80,11 +100,47 @@ pub enum Operator {
     MaskedEqual(u64),
 }
 
+/// crun's name for where the agent listens, from before the specification had one.
+const RECEIVER: &str = "run.oci.seccomp.receiver";
+
+/// Checks a profile, with what crun's annotations change in it: `run.oci.seccomp.receiver` is the listenerPath where there
+/// is none, and `run.oci.seccomp_bpf_data` a program in place of the rules.
+///
+/// # Errors
+/// As [`plan`]; for a receiver that is no absolute path, and data that is no program.
+pub fn plan_annotated(
+    seccomp: Option<&Seccomp>,
+    annotations: &BTreeMap<String, String>,
+) -> Result<Option<SeccompPlan>> {
+    let mut seccomp = seccomp.cloned();
+    if let Some(receiver) = annotations.get(RECEIVER) {
+        if !receiver.starts_with('/') {
+            let why = format!("\"{receiver}\" is not an absolute path");
+            return Err(Error::invalid(format!("annotations[\"{RECEIVER}\"]"), why));
+        }
+        let paths = seccomp.iter_mut().map(|seccomp| &mut seccomp.listener_path);
+        paths.filter(|path| path.is_empty()).for_each(|path| path.clone_from(receiver));
+    }
+    let Some(data) = annotations.get(raw::ANNOTATION) else { return seccomp.as_ref().map(plan).transpose() };
+    let seccomp = seccomp.unwrap_or_default();
+    // Whether the program asks an agent, only its author knows.
+    let listener = (!seccomp.listener_path.is_empty()).then(|| to_listener(&seccomp));
+    Ok(Some(SeccompPlan {
+        flags: flags(seccomp.flags.as_deref(), listener.is_some())?,
+        listener,
+        program: Some(raw::program(data)?),
+        ..SeccompPlan::default()
+    }))
+}
+
+fn to_listener(seccomp: &Seccomp) -> Listener {
+    Listener { path: (&seccomp.listener_path).into(), metadata: seccomp.listener_metadata.clone() }
+}
+
 /// Checks a profile.
 ///
 /// # Errors
-/// Names the field that is wrong, and for an unknown name those that are known;
-/// [`Kind::Unsupported`](crate::error::Kind::Unsupported) for SCMP_ACT_NOTIFY.
+/// Names the field that is wrong, and for an unknown name those that are known.
 pub fn plan(seccomp: &Seccomp) -> Result<SeccompPlan> {
     // As runc: an object without anything in it is no profile.
     if seccomp.default_action.is_empty() && seccomp.syscalls.is_empty() {
@@ -99,23 +155,52 @@ pub fn plan(seccomp: &Seccomp) -> Result<SeccompPlan> {
         let known = KNOWN_ARCHS.iter().find(|known| *known == name).copied();
         known.ok_or_else(|| unknown(&format!("linux.seccomp.architectures[{index}]"), name, KNOWN_ARCHS))
     };
+    let rules: Vec<Rule> = seccomp.syscalls.iter().enumerate().map(rule).collect::<Result<_>>()?;
+    let listener = listener(seccomp, default_action, &rules)?;
     Ok(SeccompPlan {
         default_action: Some(default_action),
         architectures: seccomp.architectures.iter().enumerate().map(architecture).collect::<Result<_>>()?,
-        flags: flags(seccomp.flags.as_deref())?,
-        rules: seccomp.syscalls.iter().enumerate().map(rule).collect::<Result<_>>()?,
+        flags: flags(seccomp.flags.as_deref(), listener.is_some())?,
+        rules,
+        listener,
+        program: None,
     })
+}
+
+/// The agent, if there is something to ask it. What must not depend on it is the handing over itself: init says by write(2)
+/// that its filter is loaded, and the agent does not know of the filter before.
+fn listener(seccomp: &Seccomp, default_action: Action, rules: &[Rule]) -> Result<Option<Listener>> {
+    let refuse = |field: String, why: &str| Err(Error::invalid(field, format!("SCMP_ACT_NOTIFY cannot be used {why}")));
+    if default_action == Action::Notify {
+        return refuse("linux.seccomp.defaultAction".to_owned(), "as default action");
+    }
+    let mut asking = rules.iter().enumerate().filter(|(_, rule)| rule.action == Action::Notify).peekable();
+    if asking.peek().is_none() {
+        return Ok(None);
+    }
+    for (index, rule) in asking {
+        if let Some(name) = rule.names.iter().position(|name| name == "write") {
+            return refuse(format!("linux.seccomp.syscalls[{index}].names[{name}]"), "for the write syscall");
+        }
+    }
+    if seccomp.listener_path.is_empty() {
+        return Err(Error::invalid("linux.seccomp.listenerPath", "it is missing, and a rule has SCMP_ACT_NOTIFY")
+            .remedy("name the socket of the seccomp agent"));
+    }
+    Ok(Some(to_listener(seccomp)))
 }
 
 /// Without a list, speculation stays allowed, as with runc and crun: its prevention is costly, and since Linux 5.16 the
 /// kernel does not couple it to seccomp either.
-fn flags(names: Option<&[String]>) -> Result<u64> {
-    let Some(names) = names else { return Ok(libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW) };
-    names.iter().enumerate().try_fold(0, |flags, (index, name)| match name.as_str() {
+fn flags(names: Option<&[String]>, listener: bool) -> Result<u64> {
+    let listening = if listener { libc::SECCOMP_FILTER_FLAG_NEW_LISTENER } else { 0 };
+    let Some(names) = names else { return Ok(listening | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW) };
+    names.iter().enumerate().try_fold(listening, |flags, (index, name)| match name.as_str() {
         // The process has one thread when it loads its filter, so there is nothing to synchronise.
         names::FLAG_TSYNC => Ok(flags),
         // It is about a listener's requests, and the kernel refuses it where there is no listener.
-        names::FLAG_WAIT_KILLABLE_RECV => Ok(flags),
+        names::FLAG_WAIT_KILLABLE_RECV if !listener => Ok(flags),
+        names::FLAG_WAIT_KILLABLE_RECV => Ok(flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV),
         names::FLAG_LOG => Ok(flags | libc::SECCOMP_FILTER_FLAG_LOG),
         names::FLAG_SPEC_ALLOW => Ok(flags | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW),
         _ => Err(unknown(&format!("linux.seccomp.flags[{index}]"), name, KNOWN_FLAGS)),
@@ -152,11 +237,7 @@ fn action(name: &str, number: Option<u32>, fields: [&str; 2]) -> Result<Action> 
         "SCMP_ACT_TRAP" => Action::Trap,
         "SCMP_ACT_LOG" => Action::Log,
         "SCMP_ACT_ALLOW" => Action::Allow,
-        "SCMP_ACT_NOTIFY" => {
-            let what =
-                format!("{field}: SCMP_ACT_NOTIFY, with listenerPath and listenerMetadata, is not supported yet");
-            return Err(Error::unsupported(what));
-        }
+        "SCMP_ACT_NOTIFY" => Action::Notify,
         _ => return Err(unknown(field, name, KNOWN_ACTIONS)),
     };
     match number {
@@ -221,6 +302,7 @@ mod tests {
                     ],
                 },
             ],
+            ..SeccompPlan::default()
         };
         assert_eq!(plan.expect("plan"), expected);
     }
@@ -253,6 +335,47 @@ mod tests {
         assert_eq!(flags(r#","flags":[]"#), 0);
         let two = r#","flags":["SECCOMP_FILTER_FLAG_SPEC_ALLOW","SECCOMP_FILTER_FLAG_LOG"]"#;
         assert_eq!(flags(two), libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW | libc::SECCOMP_FILTER_FLAG_LOG);
+    }
+
+    #[test]
+    fn an_agent_is_asked_where_a_rule_says_so() {
+        let profile = |more: &str| {
+            planned(&format!(
+                r#"{{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/run/agent","listenerMetadata":"m"{more}}}"#
+            ))
+        };
+        // "If the SCMP_ACT_NOTIFY action is not used this value is ignored."
+        assert_eq!(profile("").expect("no rule").listener, None);
+        let notify = r#","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]"#;
+        let plan = profile(notify).expect("plan");
+        assert_eq!(plan.listener, Some(Listener { path: "/run/agent".into(), metadata: "m".into() }));
+        assert_eq!(plan.flags, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW);
+        let killable = r#","flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#;
+        let listening = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+        assert_eq!(profile(&format!("{notify}{killable}")).expect("plan").flags, listening);
+        assert_eq!(profile(killable).expect("plan").flags, 0, "the kernel refuses it without a listener");
+    }
+
+    #[test]
+    fn annotations_name_an_agent_or_bring_a_program() {
+        let plan = |profile: &str, annotations: &[(&str, &str)]| {
+            let profile: Option<Seccomp> = serde_json::from_str(profile).expect("seccomp");
+            let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            plan_annotated(profile.as_ref(), &annotations.iter().map(pair).collect())
+        };
+        let notify =
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}"#;
+        let path = |plan: Option<SeccompPlan>| plan.and_then(|plan| plan.listener).map(|listener| listener.path);
+        assert_eq!(path(plan(notify, &[(RECEIVER, "/agent")]).expect("plan")), Some("/agent".into()));
+        let error = plan(notify, &[(RECEIVER, "agent")]).expect_err("relative").to_string();
+        assert!(error.contains("annotations[\"run.oci.seccomp.receiver\"]: \"agent\""), "{error}");
+        assert_eq!(plan("null", &[(RECEIVER, "/agent")]).expect("no profile"), None);
+        let data = (raw::ANNOTATION, "BgAAAAAA/38=");
+        for profile in ["null", notify] {
+            let plan = plan(profile, &[data]).expect("plan").expect("a filter");
+            assert_eq!((plan.program.map(|program| program.len()), plan.rules.len()), (Some(8), 0));
+            assert_eq!((plan.listener, plan.flags), (None, libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW));
+        }
     }
 
     #[test]
@@ -306,6 +429,17 @@ mod tests {
                 r#"{"defaultAction":"SCMP_ACT_LOG","syscalls":[{"names":["a",""],"action":"SCMP_ACT_LOG"}]}"#.into(),
                 "linux.seccomp.syscalls[0].names[1]: an empty string names no system call",
             ),
+            (
+                r#"{"defaultAction":"SCMP_ACT_NOTIFY","listenerPath":"/a"}"#.into(),
+                "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action",
+            ),
+            (profile(r#""action":"SCMP_ACT_NOTIFY""#), "linux.seccomp.listenerPath: it is missing"),
+            (
+                r#"{"defaultAction":"SCMP_ACT_LOG","listenerPath":"/a","syscalls":[
+                    {"names":["read","write"],"action":"SCMP_ACT_NOTIFY"}]}"#
+                    .into(),
+                "linux.seccomp.syscalls[0].names[1]: SCMP_ACT_NOTIFY cannot be used for the write syscall",
+            ),
             (profile(r#""action":"ALLOW""#), "linux.seccomp.syscalls[0].action: \"ALLOW\" is not known"),
             (
                 profile(r#""action":"SCMP_ACT_KILL","errnoRet":1"#),
@@ -329,19 +463,5 @@ mod tests {
             assert!(error.to_string().starts_with(expected), "{error}");
             assert_eq!(error.kind(), Kind::Invalid);
         }
-    }
-
-    #[test]
-    fn notify_is_not_supported_yet() {
-        for json in [
-            r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#,
-            r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/s","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}"#,
-        ] {
-            let error = planned(json).expect_err(json);
-            assert_eq!(error.kind(), Kind::Unsupported);
-            assert!(error.to_string().contains("ction: SCMP_ACT_NOTIFY"), "{error}");
-        }
-        // "If the SCMP_ACT_NOTIFY action is not used this value is ignored."
-        planned(r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/s","listenerMetadata":"m"}"#).expect("ignored");
     }
 }

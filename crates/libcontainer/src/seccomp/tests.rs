@@ -1,5 +1,7 @@
 //! Filters as libseccomp compiles them and as the kernel carries them out.
 
+use std::os::fd::AsFd;
+
 use libseccomp::{ScmpArch, ScmpSyscall};
 use rustix::fs::{MemfdFlags, SeekFrom};
 use rustix::io::Errno;
@@ -308,4 +310,39 @@ fn a_small_profile_compiles_to_the_golden_listing() {
         std::fs::write(golden, &listed).expect("write");
     }
     assert_eq!(listed, std::fs::read_to_string(golden).expect(golden), "CREEL_UPDATE_GOLDEN=1 rewrites it");
+}
+
+#[test]
+fn loading_a_filter_that_asks_gives_its_listener() {
+    let json = r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/agent","syscalls":[
+        {"names":["mkdir","mkdirat"],"action":"SCMP_ACT_NOTIFY"}]}"#;
+    let filter = compiled(json).expect("compile");
+    in_own_thread(move || {
+        rustix::thread::set_no_new_privs(true).expect("no_new_privs");
+        let listener = load(&filter).expect("load").expect("a listener");
+        let flags = rustix::io::fcntl_getfd(&listener).expect("F_GETFD");
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+        drop(listener);
+        assert_eq!(rustix::fs::mkdir("/nonexistent/x", 0o700.into()), Err(Errno::NOSYS), "nobody listens");
+        let error = load(&compiled(json).expect("compile")).map(drop);
+        error.expect("a listener may follow one that is gone");
+    });
+}
+
+#[test]
+fn an_agent_gets_the_listener_and_the_state() {
+    let path = std::env::temp_dir().join(format!("creel-agent-{}", rustix::process::getpid().as_raw_pid()));
+    let _ = std::fs::remove_file(&path);
+    let agent = std::os::unix::net::UnixListener::bind(&path).expect("bind");
+    let listener = Listener { path: path.clone(), metadata: "m".to_owned() };
+    let file = rustix::fs::memfd_create("creel-test", MemfdFlags::CLOEXEC).expect("memfd");
+    hand_over(&listener, file.as_fd(), 7, br#"{"id":"c1"}"#).expect("hand over");
+    let (mut connection, _) = agent.accept().expect("accept");
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut connection, &mut text).expect("until the end of the connection");
+    let wanted = r#"{"ociVersion":"1.3.0","fds":["seccompFd"],"pid":7,"metadata":"m","state":{"id":"c1"}}"#;
+    assert_eq!(text, wanted);
+    std::fs::remove_file(&path).expect("remove");
+    let error = hand_over(&listener, file.as_fd(), 7, b"{}").expect_err("nobody listens").to_string();
+    assert!(error.contains("linux.seccomp.listenerPath") && error.contains("seccomp agent"), "{error}");
 }

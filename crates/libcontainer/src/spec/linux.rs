@@ -37,7 +37,7 @@ pub struct Linux {
     #[serde(deserialize_with = "null_as_default")]
     pub mount_label: String,
     pub intel_rdt: Option<serde_json::Value>,
-    pub memory_policy: Option<serde_json::Value>,
+    pub memory_policy: Option<MemoryPolicy>,
     pub personality: Option<Personality>,
 }
 
@@ -83,6 +83,17 @@ pub struct NetDevice {
 #[serde(default)]
 pub struct Personality {
     pub domain: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub flags: Vec<String>,
+}
+
+/// set_mempolicy(2); `nodes` is a list such as `0-3,7`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct MemoryPolicy {
+    pub mode: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub nodes: String,
     #[serde(deserialize_with = "null_as_default")]
     pub flags: Vec<String>,
 }

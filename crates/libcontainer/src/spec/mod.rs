@@ -6,11 +6,13 @@
 
 mod cgroup;
 mod linux;
+mod list;
 mod process;
 mod seccomp;
 
 pub use cgroup::*;
 pub use linux::*;
+pub use list::list_to_bits;
 pub use process::*;
 pub use seccomp::*;
 

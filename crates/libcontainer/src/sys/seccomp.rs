@@ -1,5 +1,7 @@
 //! seccomp(2): loading a filter.
 
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
 use rustix::io::Errno;
 
 use super::check;
@@ -7,10 +9,11 @@ use super::check;
 /// One instruction of classic BPF, as `struct sock_filter` lays it out (8 bytes, native byte order).
 pub const INSTRUCTION_SIZE: usize = size_of::<libc::sock_filter>();
 
-/// Puts a filter (a sequence of `struct sock_filter`) over this thread for good; `flags` are `SECCOMP_FILTER_FLAG_*`.
+/// Puts a filter (a sequence of `struct sock_filter`) over this thread for good; `flags` are `SECCOMP_FILTER_FLAG_*`, of
+/// which NEW_LISTENER gives the listener's descriptor (close-on-exec).
 ///
 /// Needs no_new_privs or CAP_SYS_ADMIN.
-pub fn load_filter(program: &[u8], flags: u64) -> Result<(), Errno> {
+pub fn load_filter(program: &[u8], flags: u64) -> Result<Option<OwnedFd>, Errno> {
     let count = program.len() / INSTRUCTION_SIZE;
     if count == 0 || !program.len().is_multiple_of(INSTRUCTION_SIZE) {
         return Err(Errno::INVAL);
@@ -19,8 +22,11 @@ pub fn load_filter(program: &[u8], flags: u64) -> Result<(), Errno> {
     // The kernel copies the program as bytes, so its alignment does not matter to it.
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
     // SAFETY: `program` points to `length` instructions that outlive the call; the kernel only reads them.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) })
-        .map(drop)
+    let result =
+        check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) })?;
+    let listens = flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(listens.then(|| unsafe { OwnedFd::from_raw_fd(result as RawFd) }))
 }
 
 /// Makes a system call with all arguments zero, to see what a filter lets through.

@@ -2,7 +2,7 @@
 
 import os
 
-from suite import case
+from suite import Skipped, case
 
 
 def write_config(t, text):
@@ -261,3 +261,15 @@ def state_of_garbage(t):
     t.true(result.err.strip(), "no message")
     t.equal(t.rt("list", "-q", code=None).out.replace(f"{t.id}\n", ""), "")
     os.rmdir(f"{t.root}/{t.id}")
+
+
+@case(crun="1.8.1 leaves the cgroup on v2")
+def a_label_without_its_module_is_refused(t):
+    if os.path.exists("/sys/fs/selinux/enforce"):
+        raise Skipped("this host has SELinux")
+    label = "system_u:object_r:container_file_t:s0:c1,c2"
+    t.linux["mountLabel"] = label
+    t.refused()
+    del t.linux["mountLabel"]
+    t.process["selinuxLabel"] = label
+    t.refused()

@@ -192,3 +192,107 @@ def without_a_mount_namespace_it_runs_in_a_chroot(t):
     made = [line.split()[4] for line in open("/proc/self/mountinfo") if line not in before]
     for path in reversed(made):  # they are the caller's, and so is their end
         subprocess.run(["umount", "--lazy", path], check=True)
+
+
+TIME = {"runc": "1.1.5 is older than the kind", "crun": "1.8.1 fails here"}
+OFFSETS = {"monotonic": {"secs": 7881, "nanosecs": 2718281}, "boottime": {"secs": 1337, "nanosecs": 3141519}}
+
+
+def offsets(text):
+    """/proc/PID/timens_offsets as a dictionary."""
+    return {clock: (int(secs), int(nanosecs)) for clock, secs, nanosecs in map(str.split, text.splitlines())}
+
+
+def new_time(t, **changes):
+    t.linux["namespaces"].append({"type": "time"})
+    t.linux.update(changes)
+
+
+@case(**TIME)
+def a_time_namespace_has_its_offsets(t):
+    new_time(t, timeOffsets=OFFSETS)
+    wanted = {clock: tuple(offset.values()) for clock, offset in OFFSETS.items()}
+    before = os.readlink("/proc/self/ns/time")
+    pid = t.sleeper()
+    t.true(os.readlink(f"/proc/{pid}/ns/time") != before, "it is the caller's")
+    t.equal(offsets(open(f"/proc/{pid}/timens_offsets").read()), wanted, "init")
+    t.equal(offsets(t.exec(t.id, "cat", "/proc/self/timens_offsets").out), wanted, "exec")
+    t.equal(t.exec(t.id, "readlink", "/proc/self/ns/time").out.strip(), os.readlink(f"/proc/{pid}/ns/time"))
+
+
+@case(**TIME)
+def a_time_namespace_changes_the_uptime(t):
+    new_time(t, timeOffsets={"boottime": {"secs": 1000000}})
+    uptime = lambda text: float(text.split()[0])
+    inside, outside = uptime(t.run("cat", "/proc/uptime").out), uptime(open("/proc/uptime").read())
+    t.true(999000 < inside - outside < 1001000, f"{inside} inside, {outside} outside")
+
+
+@case(**TIME)
+def a_clock_may_be_set_back(t):
+    new_time(t, timeOffsets={"monotonic": {"secs": -1, "nanosecs": 5}})
+    t.equal(offsets(t.run("cat", "/proc/self/timens_offsets").out)["monotonic"], (-1, 5))
+
+
+@case(**TIME)
+def a_time_namespace_without_offsets(t):
+    new_time(t, timeOffsets=None)
+    out = t.sh("cat /proc/self/timens_offsets; readlink /proc/self/ns/time >&2")
+    t.equal(offsets(out.out), {"monotonic": (0, 0), "boottime": (0, 0)})
+    t.true(out.err.strip() != os.readlink("/proc/self/ns/time"), "it is the caller's")
+
+
+@case(**TIME)
+def hooks_keep_the_callers_time(t):
+    new_time(t, timeOffsets=OFFSETS)
+    path = t.file("times")
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"readlink /proc/self/ns/time >> {path}"]}
+    t.config["hooks"] = {kind: [hook] for kind in ("prestart", "createRuntime", "poststart", "poststop")}
+    t.run("true")
+    t.equal(set(open(path).read().split()), {os.readlink("/proc/self/ns/time")})
+
+
+@case(**TIME)
+def a_time_namespace_in_a_joined_pid_namespace(t):
+    new_time(t, timeOffsets=OFFSETS)
+    with Holder("pid") as path:
+        t.namespace("pid", path)
+        pid = t.sleeper()
+        t.equal(offsets(open(f"/proc/{pid}/timens_offsets").read())["boottime"], (1337, 3141519))
+        t.rt("delete", "-f", t.id)
+
+
+@case(**TIME)
+def a_time_namespace_of_a_user_namespace(t):
+    new_time(t, timeOffsets=OFFSETS)
+    t.linux["namespaces"].append({"type": "user"})
+    for ids in ("uidMappings", "gidMappings"):
+        t.linux[ids] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    subprocess.run(["chown", "-R", "100000:100000", t.rootfs], check=True)
+    t.sleeper()
+    t.equal(offsets(t.exec(t.id, "cat", "/proc/self/timens_offsets").out)["boottime"], (1337, 3141519))
+
+
+@case(**TIME)
+def join_a_time_namespace(t):
+    first = t.id
+    new_time(t, timeOffsets=OFFSETS)
+    pid = t.sleeper()
+    t.id = f"{first}-2"
+    del t.linux["timeOffsets"]
+    t.namespace("time", f"/proc/{pid}/ns/time")
+    other = t.sleeper()
+    t.equal(os.readlink(f"/proc/{other}/ns/time"), os.readlink(f"/proc/{pid}/ns/time"))
+
+
+@case(**TIME)
+def offsets_that_cannot_be_had_are_refused(t):
+    t.linux["timeOffsets"] = OFFSETS
+    t.refused("time")  # no namespace
+    new_time(t, timeOffsets={"realtime": {"secs": 1}})
+    t.refused()
+    t.linux["timeOffsets"] = {"boottime": {"secs": -(10**9)}}
+    t.refused("timens_offsets")
+    t.namespace("time", "/proc/self/ns/time")
+    t.linux["timeOffsets"] = OFFSETS
+    t.refused("time")

@@ -10,7 +10,7 @@ use crate::cgroups::v2;
 use crate::dbus::Value;
 use crate::error::{Error, Result};
 use crate::host::{CgroupFacts, SystemdFacts};
-use crate::spec::{Cpu, Memory, Resources};
+use crate::spec::{Cpu, Memory, Resources, list_to_bits};
 
 use super::unified;
 
@@ -173,41 +173,14 @@ pub(in crate::cgroups) fn round_quota(cpu: &mut Cpu) {
     }
 }
 
-/// A list such as `0-2,4` as systemd takes it: a bit for each number, the lowest first.
+/// A list such as `0-2,4` as systemd takes it.
 pub(super) fn bits(list: &str) -> Result<Value, String> {
-    // Beyond what any machine has; it bounds what a config can have us allocate.
-    const MOST: usize = 1 << 16;
-    let mut bytes: Vec<u8> = Vec::new();
-    let wrong = |part: &str| format!("\"{part}\" is no number, nor a range of numbers, below {MOST}");
-    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let number = |text: &str| text.parse::<usize>().ok().filter(|number| *number < MOST).ok_or_else(|| wrong(part));
-        let (first, last) = (number(first)?, number(last)?);
-        if first > last {
-            return Err(wrong(part));
-        }
-        bytes.resize(bytes.len().max(last / 8 + 1), 0);
-        for number in first..=last {
-            bytes.iter_mut().skip(number / 8).take(1).for_each(|byte| *byte |= 1 << (number % 8));
-        }
-    }
-    if bytes.is_empty() { Err(format!("\"{list}\" names nothing")) } else { Ok(Value::bytes(&bytes)) }
+    list_to_bits(list).map(|bits| Value::bytes(&bits))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lists_become_bits() {
-        let shown = |list| bits(list).map(|value| value.to_string());
-        assert_eq!(shown("0").expect("0"), "[byte 0x01]");
-        assert_eq!(shown("0-2, 4,,").expect("list"), "[byte 0x17]");
-        assert_eq!(shown("1,8-9").expect("list"), "[byte 0x02, byte 0x03]");
-        for wrong in ["", ",", "a", "3-1", "1-", "-1", "99999999999", "65536"] {
-            shown(wrong).expect_err(wrong);
-        }
-    }
 
     #[test]
     fn quotas_are_rounded_up_to_percents_and_the_file_with_them() {

@@ -1,0 +1,118 @@
+//! From `linux.memoryPolicy` and `linux.personality` to what the kernel's calls take.
+
+use serde::Serialize;
+
+use super::plan_scheduling::value_of;
+use crate::error::{Error, Result};
+use crate::spec::{MemoryPolicy, Personality, list_to_bits};
+
+/// The arguments of set_mempolicy(2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MemoryPolicyPlan {
+    /// `MPOL_*` with its flags.
+    pub mode: u32,
+    /// A bit for each memory node, the lowest first.
+    pub nodes: Vec<u8>,
+}
+
+/// linux/mempolicy.h.
+const MODES: [(&str, u32); 7] = [
+    ("MPOL_DEFAULT", 0),
+    ("MPOL_PREFERRED", 1),
+    ("MPOL_BIND", 2),
+    ("MPOL_INTERLEAVE", 3),
+    ("MPOL_LOCAL", 4),
+    ("MPOL_PREFERRED_MANY", 5),
+    ("MPOL_WEIGHTED_INTERLEAVE", 6),
+];
+
+const STATIC_NODES: u32 = 1 << 15;
+const RELATIVE_NODES: u32 = 1 << 14;
+
+const FLAGS: [(&str, u32); 3] = [
+    ("MPOL_F_NUMA_BALANCING", 1 << 13),
+    ("MPOL_F_RELATIVE_NODES", RELATIVE_NODES),
+    ("MPOL_F_STATIC_NODES", STATIC_NODES),
+];
+
+/// linux/personality.h.
+const DOMAINS: [(&str, u32); 2] = [("LINUX", 0), ("LINUX32", 8)];
+
+/// Plans a memory policy, by the rules of set_mempolicy(2).
+pub(super) fn memory_policy(policy: &MemoryPolicy) -> Result<MemoryPolicyPlan> {
+    let name = policy.mode.as_str();
+    let mut mode = value_of(&MODES, name, "linux.memoryPolicy.mode")?;
+    for (index, flag) in policy.flags.iter().enumerate() {
+        mode |= value_of(&FLAGS, flag, &format!("linux.memoryPolicy.flags[{index}]"))?;
+    }
+    if mode & STATIC_NODES != 0 && mode & RELATIVE_NODES != 0 {
+        let why = "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other";
+        return Err(Error::invalid("linux.memoryPolicy.flags", why));
+    }
+    let refuse = |why: String| Error::invalid("linux.memoryPolicy.nodes", why);
+    let nodes = match (policy.nodes.is_empty(), name) {
+        (false, "MPOL_DEFAULT" | "MPOL_LOCAL") => return Err(refuse(format!("{name} has no nodes"))),
+        (true, "MPOL_DEFAULT" | "MPOL_LOCAL" | "MPOL_PREFERRED") => Vec::new(),
+        (true, _) => return Err(refuse(format!("{name} needs at least one node"))),
+        (false, _) => list_to_bits(&policy.nodes).map_err(refuse)?,
+    };
+    Ok(MemoryPolicyPlan { mode, nodes })
+}
+
+/// Plans a personality: the number of personality(2).
+pub(super) fn personality(personality: &Personality) -> Result<u32> {
+    if let Some(flag) = personality.flags.first() {
+        return Err(Error::invalid("linux.personality.flags[0]", format!("\"{flag}\": the spec defines no flags")));
+    }
+    value_of(&DOMAINS, &personality.domain, "linux.personality.domain")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn planned(json: Value) -> Result<MemoryPolicyPlan> {
+        memory_policy(&serde_json::from_value(json).expect("a policy"))
+    }
+
+    #[test]
+    fn policies_are_numbered_as_the_kernel_does() {
+        for (name, number) in MODES {
+            let nodes = if matches!(name, "MPOL_DEFAULT" | "MPOL_LOCAL") { "" } else { "0,9" };
+            let plan = planned(json!({"mode": name, "nodes": nodes})).expect(name);
+            assert_eq!((plan.mode, plan.nodes.is_empty()), (number, nodes.is_empty()));
+        }
+        let plan = planned(json!({"mode": "MPOL_BIND", "nodes": "0,9", "flags": ["MPOL_F_STATIC_NODES"]}));
+        assert_eq!(plan.expect("a plan"), MemoryPolicyPlan { mode: 0x8002, nodes: vec![1, 2] });
+        assert!(planned(json!({"mode": "MPOL_PREFERRED"})).expect("any node").nodes.is_empty());
+    }
+
+    #[test]
+    fn what_contradicts_the_mode_is_refused_by_field() {
+        let both = ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"];
+        for (json, text) in [
+            (json!({"nodes": "0"}), "linux.memoryPolicy.mode: \"\" is not known (known are MPOL_DEFAULT, "),
+            (json!({"mode": "MPOL_LOCAL", "flags": ["x"]}), "linux.memoryPolicy.flags[0]: \"x\" is not known"),
+            (json!({"mode": "MPOL_DEFAULT", "nodes": "0-7"}), "linux.memoryPolicy.nodes: MPOL_DEFAULT has no nodes"),
+            (json!({"mode": "MPOL_BIND"}), "linux.memoryPolicy.nodes: MPOL_BIND needs at least one node"),
+            (json!({"mode": "MPOL_BIND", "nodes": "0-9876543210"}), "linux.memoryPolicy.nodes: \"0-9876543210\""),
+            (json!({"mode": "MPOL_BIND", "nodes": "0", "flags": both}), "linux.memoryPolicy.flags: "),
+        ] {
+            let error = planned(json).expect_err(text).to_string();
+            assert!(error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_personality_is_one_of_two_domains() {
+        let plan = |domain: &str, flags: &[&str]| {
+            let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+            personality(&Personality { domain: domain.to_owned(), flags })
+        };
+        assert_eq!((plan("LINUX", &[]).expect("valid"), plan("LINUX32", &[]).expect("valid")), (0, 8));
+        assert!(plan("BSD", &[]).expect_err("unknown").to_string().contains("linux.personality.domain: \"BSD\""));
+        assert!(plan("LINUX", &["X"]).expect_err("a flag").to_string().contains("linux.personality.flags[0]: \"X\""));
+    }
+}
