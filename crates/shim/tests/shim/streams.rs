@@ -35,8 +35,9 @@ fn counts_on(pod: &Pod) {
     assert!(began.elapsed() < Duration::from_secs(2));
 }
 
-/// Each line more than a pipe takes in a few.
-const WRITE_AND_COUNT: &str = "line=$(busybox seq 1 2000); while :; do echo \"$line\"; printf x >> /n; done";
+/// Each line more than a pipe takes in a few. Not by the first process of a PID namespace, which no SIGPIPE kills.
+const WRITE_AND_COUNT: &str =
+    "line=$(busybox seq 1 2000); (while :; do echo \"$line\"; printf x >> /n; done) & wait $!; exit 9";
 
 fn as_applets(script: &str) -> String {
     script.replace("busybox ", "/bin/busybox ")
@@ -69,7 +70,7 @@ fn a_reader_that_goes_does_not_break_the_pipe() {
         let readers = (reader(&out), reader(&err));
         // A write that fails would end the shell.
         pod.create(
-            "i=0; while [ $i -lt 500 ]; do echo $i; echo $i >&2; i=$((i+1)); done; exit 4",
+            "(i=0; while [ $i -lt 500 ]; do echo $i; echo $i >&2; i=$((i+1)); done; exit 4) & wait $!; exit $?",
             &[],
             text(&out),
             text(&err),
