@@ -62,7 +62,7 @@ def attach(e):
 @case
 def attach_to_a_terminal(e):
     with e.pod() as pod:
-        container = pod.start("a", "sh", "-c", "read line; stty size; echo got-$line; exit 3", stdin=True, tty=True)
+        container = pod.start("a", "sh", "-c", "read line; sleep 0.5; stty size; echo got-$line; exit 3", stdin=True, tty=True)
         url = e.call("Attach", container_id=container, stdin=True, stdout=True, tty=True)["url"]
         output = e.stream(url, "tty", stdin="typed\n")
         check("got-typed" in output.out and "33 101" in output.out, repr(output))
