@@ -1,5 +1,6 @@
 //! OCI images: pulling, storing, unpacking, and making bundles of them. It knows bundles, not containers.
 
+pub mod archive;
 pub mod bundle;
 pub mod digest;
 pub mod error;

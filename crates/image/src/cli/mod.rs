@@ -1,5 +1,6 @@
 //! The command line: what there is, and what it is called.
 
+mod archive;
 mod bundle;
 mod registry;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use creel_image::platform::Platform;
 use creel_image::reference::Reference;
 
+pub use archive::{Export, Import};
 pub use bundle::{Bundle, Mount, Run, Unbundle, Unpack};
 pub use registry::RegistryArgs;
 
@@ -37,6 +39,10 @@ pub enum Command {
     Rm(Rm),
     /// Remove what no name, no bundle and no running command needs
     Gc(Gc),
+    /// Import images from a directory or an archive
+    Import(Import),
+    /// Export an image into a directory or an archive
+    Export(Export),
     /// Prove credentials to a registry, and keep them
     Login(Login),
     /// Make a bundle of an image of the store: a root filesystem and a config.json

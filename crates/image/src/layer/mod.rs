@@ -28,6 +28,7 @@ use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
 
+pub use decompress::open as decompress;
 pub use overlay::{Marks, is_private as is_private_xattr, is_whiteout};
 
 use crate::digest::Digest;
