@@ -13,6 +13,7 @@ pub mod reference;
 pub mod registry;
 pub mod snapshot;
 pub mod store;
+pub mod verify;
 
 #[cfg(test)]
 mod testing;

@@ -43,6 +43,8 @@ pub enum Command {
     Import(Import),
     /// Export an image into a directory or an archive
     Export(Export),
+    /// Check that a key's owner has signed an image (cosign)
+    Verify(Verify),
     /// Prove credentials to a registry, and keep them
     Login(Login),
     /// Make a bundle of an image of the store: a root filesystem and a config.json
@@ -134,6 +136,20 @@ pub struct Gc {
     /// As text, or as JSON
     #[arg(long, value_enum, value_name = "format", default_value_t)]
     pub format: Format,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The image.
+    #[command(flatten)]
+    pub image: Named,
+    /// The public key (PEM): ECDSA on P-256 or P-384, or Ed25519
+    #[arg(long, value_name = "file")]
+    pub key: PathBuf,
+    /// How registries are reached.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
 }
 
 /// `login`

@@ -37,6 +37,7 @@ impl Pull<'_> {
         // What a digest names does not change, so that there is nothing to ask if all of it is here.
         if self.reference.digest().is_some()
             && let Ok(image) = self.store.find(self.reference, self.platform)
+            && self.platform.runs(&image.platform())
             && self.is_whole(&image.descriptor).unwrap_or(false)
         {
             return self.name(image.descriptor);

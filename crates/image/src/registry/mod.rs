@@ -85,6 +85,16 @@ impl Registry {
         self.first(|endpoint| fetch_manifest(endpoint, wanted, expected.as_ref()))
     }
 
+    /// Fetches a small blob, and verifies it.
+    pub fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        self.first(|endpoint| {
+            let path = format!("blobs/{}", descriptor.digest);
+            let bytes = http::document(endpoint.get(&path, &[])?, &endpoint.url(&path))?;
+            descriptor.digest.check(&bytes)?;
+            Ok(bytes)
+        })
+    }
+
     /// Asks one after the other; the registry itself, which is the last, has the last word.
     fn first<T>(&self, mut ask: impl FnMut(&Endpoint) -> Result<T, Failure>) -> Result<T> {
         let mut mirrors = Vec::new();
