@@ -19,7 +19,7 @@ TESTS ?=
 RUNTIME ?= $(CREEL)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deps build test test-lab check bench bench-shim engines validate blackbox parity install clean
+.PHONY: help demo deps build test test-lab check bench bench-shim bench-image unpack engines validate blackbox parity install clean
 
 help: ## print this menu
 	@echo "creel: make TARGET"; echo

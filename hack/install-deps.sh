@@ -14,6 +14,10 @@ needs=(
     "util-linux unshare"
     "runc runc"
     "crun crun"
+    "skopeo skopeo"
+    "umoci umoci"
+    "docker-registry docker-registry"
+    "zstd zstd"
 )
 missing=()
 for need in "${needs[@]}"; do

@@ -93,7 +93,7 @@ impl std::fmt::Display for Omitted {
             parts.push(format!("{} devices could not be made", self.devices));
         }
         parts.extend(self.xattrs.iter().map(|(name, count)| format!("{name} of {count} files was not set")));
-        f.write_str(&parts.join(", "))
+        write!(f, "not all of the image could be had: {}", parts.join(", "))
     }
 }
 
