@@ -18,6 +18,7 @@ needs=(
     "umoci umoci"
     "docker-registry docker-registry"
     "zstd zstd"
+    "openssl openssl"
 )
 missing=()
 for need in "${needs[@]}"; do
