@@ -46,8 +46,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Registry {
     endpoints: Vec<Endpoint>,
-    /// For content that lies elsewhere; it never has credentials.
-    anywhere: http::Http,
+    options: Options,
 }
 
 /// A manifest or an index, as it came.
@@ -69,8 +68,13 @@ impl Registry {
             endpoints.push(Endpoint::mirror(&url, reference, options)?);
         }
         endpoints.push(Endpoint::origin(reference.registry(), Some(reference.repository()), options)?);
-        let anywhere = http::Http::new(tls::config("", options.insecure, options.ca.as_deref(), None)?, false);
-        Ok(Registry { endpoints, anywhere })
+        Ok(Registry { endpoints, options: options.clone() })
+    }
+
+    /// For content that lies elsewhere: without credentials.
+    fn anywhere(&self) -> Result<http::Http> {
+        let tls = tls::config(None, self.options.insecure, self.options.ca.as_deref(), None)?;
+        Ok(http::Http::new(tls, false))
     }
 
     /// Proves that the credentials for `registry` are good.
