@@ -10,6 +10,7 @@ PEERS ?= runc,crun
 HOST := $(shell rustc --print host-tuple 2>/dev/null)
 CREEL := $(CURDIR)/target/$(HOST)/release/creel
 SHIM := $(dir $(CREEL))containerd-shim-creel-v2
+IMAGE := $(dir $(CREEL))creel-image
 # What boots virtual machines for test-lab; what of it is to run there (hack/test-lab.py --help): all, if it is not said.
 LAB ?= $(CURDIR)/../shared/lab/lab
 LAYOUTS ?=
@@ -35,7 +36,7 @@ deps: ## install what building and testing need (apt-get, only what is missing)
 
 build: ## build the release binaries
 	@$(CARGO) build --release --locked
-	@echo "built $(CREEL) and $(SHIM)"
+	@echo "built $(CREEL), $(SHIM) and $(IMAGE)"
 
 test: ## run every test: unit and kernel tests, the black-box suite, the runtime-tools programs
 	@hack/test.sh
@@ -52,6 +53,12 @@ bench: build ## time creel beside its peers and write docs/benchmarks.md
 bench-shim: build ## measure the shim beside containerd's own and write docs/benchmarks-shim.md
 	@tests/engines/containerd/bench.py --write docs/benchmarks-shim.md $(dir $(SHIM))
 
+bench-image: build ## measure pulling and unpacking beside skopeo+umoci and ctr, and write docs/benchmarks-image.md
+	@tests/images/bench.py --write docs/benchmarks-image.md $(dir $(CREEL))
+
+unpack: build ## unpacked trees beside umoci's, hostile layers, bundles with every runtime
+	@tests/images/unpack.py $(dir $(CREEL))
+
 engines: build ## run the shim's cases under the containerd that is installed
 	@tests/engines/containerd/run.py $(dir $(SHIM))
 
@@ -64,10 +71,11 @@ blackbox: ## the table of our own black-box suite, RUNTIME beside PEERS
 parity: build ## write docs/cgroup-parity.md: what the kernel has after each limit, creel beside PEERS, on v1 and v2
 	@LAB=$(LAB) hack/parity.py $(RUNTIME),$(PEERS)
 
-install: build ## install creel and its containerd shim to DESTDIR/PREFIX/bin
+install: build ## install creel, its containerd shim and creel-image to DESTDIR/PREFIX/bin
 	@install -D -m 755 $(CREEL) $(DESTDIR)$(PREFIX)/bin/creel
 	@install -D -m 755 $(SHIM) $(DESTDIR)$(PREFIX)/bin/containerd-shim-creel-v2
-	@echo "installed creel and containerd-shim-creel-v2 to $(DESTDIR)$(PREFIX)/bin"
+	@install -D -m 755 $(IMAGE) $(DESTDIR)$(PREFIX)/bin/creel-image
+	@echo "installed creel, containerd-shim-creel-v2 and creel-image to $(DESTDIR)$(PREFIX)/bin"
 
 clean: ## remove what was built
 	@$(CARGO) clean

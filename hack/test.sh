@@ -37,7 +37,11 @@ skip() {
 if [[ -z ${RUNTIME:-} ]]; then
     suite "unit, golden and kernel tests" '^test result:' cargo test --workspace --locked --no-fail-fast
     suite "build" '^$' cargo build --release --locked
-    RUNTIME=$PWD/target/$(rustc --print host-tuple)/release/creel
+    RUNTIME=$PWD/target/$(rustc --print host-tuple)/release/creel own=yes
+fi
+
+if [[ -n ${own:-} ]] && ((EUID == 0)); then
+    suite "unpacking images" '^unpack:' tests/images/unpack.py "$(dirname "$RUNTIME")"
 fi
 
 if ((EUID)); then
