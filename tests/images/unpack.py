@@ -6,7 +6,6 @@ creel-image and creel. The last line is `unpack: N passed, N failed`."""
 import contextlib
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -109,8 +108,12 @@ def case_same_tree_as_umoci(context):
     target = context.path("unpacked")
     context.image("unpack", name, target)
     copied = without_implied(oci.tree(target), IMPLIED)
+    # Go takes an empty value as none at all (GNU tar does not), and umoci touches the root at the end.
+    assert copied[b"user-xattr"]["xattrs"].pop("user.empty") == b"" and copied[b"."].pop("mtime") == 900_000_000 * 10**9
+    theirs[b"."].pop("mtime")
     lines = oci.differences(copied, theirs)
     assert not lines, "\n".join(lines)
+    copied = without_implied(oci.tree(target), IMPLIED)
     with context.bundle(name) as bundle:
         overlay = without_implied(oci.tree(os.path.join(bundle, "rootfs")), IMPLIED)
         assert not oci.differences(overlay, copied), "\n".join(oci.differences(overlay, copied))
@@ -204,7 +207,9 @@ def case_bundles_run_with_every_runtime(context):
                 spec = json.load(file)
             assert spec["annotations"]["org.opencontainers.image.stopSignal"] == "SIGQUIT" and "run.oci" not in str(spec["annotations"])
             out = run(bundle, f"creel-unpack-{os.getpid()}-{number}")
-            assert "uid=33(web) gid=34(web) groups=34(web),44(video),4(log)" in out, f"{what}: {out}"
+            assert "uid=33(web) gid=34(web) groups=" in out, f"{what}: {out}"
+            groups = out.split("groups=")[1].split()[0].split(",")
+            assert sorted(groups) == ["34(web)", "4(log)", "44(video)"], f"{what}: {out}"
             assert "b /srv" in out and "seed" in out, f"{what}: {out}"
             assert os.path.exists(os.path.join(bundle, "volumes", "0", "new")) and not os.path.exists(os.path.join(bundle, "upper", "data", "new"))
 
@@ -218,7 +223,7 @@ def case_users_are_never_root_by_accident(context):
             with open(os.path.join(bundle, "config.json"), encoding="utf-8") as file:
                 assert json.load(file)["process"]["user"] == {"uid": uid, "gid": gid, "additionalGids": groups}, text
     for text in ("4294967295", "4294967296", "-1", "+0", "18446744073709551616", "nobody", "web:nogroup", "1:4294967296"):
-        error = context.fails("bundle", "--user", text, name, context.path("refused"))
+        error = context.fails("bundle", f"--user={text}", name, context.path("refused"))
         assert text.split(":")[-1] in error or text in error, error
     assert not [entry for entry in os.listdir(context.work) if entry.endswith("refused")]
 
@@ -298,12 +303,13 @@ def case_hostile_layers_in_time_and_memory(context):
         path = context.path("layout")
         oci.layout(path, [(layer.bytes(), "gzip")])
         oci.push(path, context.address, f"t{context.number}")
-        begin = time.monotonic()
-        context.image("pull", "--quiet", f"{context.address}/t{context.number}")
-        took = time.monotonic() - begin
-        assert took < 5, f"{what}: {took:.1f} s"
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    print(f"     peak memory of all children so far: {peak} KiB")
+        process = subprocess.Popen([context.tool, "--store", context.store, "pull", "--quiet", f"{context.address}/t{context.number}"], stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        # Of its own time: what else this machine does is not its fault.
+        took, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss >> 10
+        assert (process.returncode, took < 5, peak < 64) == (0, True, True), f"{what}: exit {process.returncode}, {took:.1f} s, {peak} MiB"
+        print(f"     {what}: {took:.2f} s, {peak} MiB")
 
 
 def case_killed_while_unpacking(context):

@@ -61,7 +61,9 @@ fn covers(root: &OwnedFd, path: &[u8], marks: Marks) -> Result<bool> {
     for end in ends {
         let part = &path[..end];
         match open_beneath(root, part)? {
-            Some(dir) if marks.is_opaque(&dir) => return Ok(true),
+            // An opaque directory hides what is in those below, and not what they are themselves. One that replaces
+            // something is not among the implied.
+            Some(dir) if end < path.len() && marks.is_opaque(&dir) => return Ok(true),
             Some(_) => (),
             // Something that is no directory, a whiteout for one, hides; nothing at all does not.
             None => return exists(root, part),
