@@ -77,7 +77,7 @@ impl Endpoint {
         }
         match answer.status().as_u16() {
             200 | 206 => Ok(answer),
-            401 => Err(self.auth.denied("the credentials were refused").into()),
+            401 => Err(self.auth.refused().into()),
             _ => Err(http::refused(answer, &url)),
         }
     }
