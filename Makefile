@@ -10,6 +10,7 @@ PEERS ?= runc,crun
 HOST := $(shell rustc --print host-tuple 2>/dev/null)
 CREEL := $(CURDIR)/target/$(HOST)/release/creel
 SHIM := $(dir $(CREEL))containerd-shim-creel-v2
+IMAGE := $(dir $(CREEL))creel-image
 # What boots virtual machines for test-lab; what of it is to run there (hack/test-lab.py --help): all, if it is not said.
 LAB ?= $(CURDIR)/../shared/lab/lab
 LAYOUTS ?=
@@ -21,7 +22,7 @@ CONTAINERD ?= installed
 RUNTIME ?= $(CREEL)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deps build test test-lab check bench bench-shim engines validate blackbox parity install clean
+.PHONY: help demo deps build test test-lab check bench bench-shim bench-image images unpack engines validate blackbox parity install clean
 
 help: ## print this menu
 	@echo "creel: make TARGET"; echo
@@ -38,7 +39,7 @@ deps: ## install what building and testing need (apt-get, only what is missing)
 
 build: ## build the release binaries
 	@$(CARGO) build --release --locked
-	@echo "built $(CREEL) and $(SHIM)"
+	@echo "built $(CREEL), $(SHIM) and $(IMAGE)"
 
 test: ## run every test: unit and kernel tests, the black-box suite, the runtime-tools programs, the shim under containerd
 	@hack/test.sh
@@ -59,6 +60,15 @@ engines: build ## containers and pods on the shim, under the containerd that CON
 	@tests/engines/containerd/run.py --containerd $(CONTAINERD) --case '$(CASES)' $(dir $(SHIM))
 	@tests/engines/cri/run.py --containerd $(CONTAINERD) --case '$(CASES)' $(dir $(SHIM))
 
+bench-image: build ## measure pulling and unpacking beside skopeo+umoci and ctr, and write docs/benchmarks-image.md
+	@tests/images/bench.py --write docs/benchmarks-image.md $(dir $(CREEL))
+
+images: build ## pull from a registry on loopback: access, faults, kills, archives, signatures
+	@tests/images/run.py $(IMAGE)
+
+unpack: build ## unpacked trees beside umoci's, hostile layers, bundles with every runtime
+	@tests/images/unpack.py $(dir $(CREEL))
+
 validate: ## the table of the 58 runtime-tools programs, RUNTIME beside PEERS
 	@tests/oci-validation/runtime-tools/validate.py $(RUNTIME),$(PEERS)
 
@@ -68,10 +78,11 @@ blackbox: ## the table of our own black-box suite, RUNTIME beside PEERS
 parity: build ## write docs/cgroup-parity.md: what the kernel has after each limit, creel beside PEERS, on v1 and v2
 	@LAB=$(LAB) hack/parity.py $(RUNTIME),$(PEERS)
 
-install: build ## install creel and its containerd shim to DESTDIR/PREFIX/bin
+install: build ## install creel, its containerd shim and creel-image to DESTDIR/PREFIX/bin
 	@install -D -m 755 $(CREEL) $(DESTDIR)$(PREFIX)/bin/creel
 	@install -D -m 755 $(SHIM) $(DESTDIR)$(PREFIX)/bin/containerd-shim-creel-v2
-	@echo "installed creel and containerd-shim-creel-v2 to $(DESTDIR)$(PREFIX)/bin"
+	@install -D -m 755 $(IMAGE) $(DESTDIR)$(PREFIX)/bin/creel-image
+	@echo "installed creel, containerd-shim-creel-v2 and creel-image to $(DESTDIR)$(PREFIX)/bin"
 
 clean: ## remove what was built
 	@$(CARGO) clean

@@ -29,6 +29,14 @@ no_lint_is_switched_off() {
     [[ -z $found ]] || { echo "$found"; return 1; }
 }
 
+# The runtime and the shim are small because they know nothing of images, HTTP and TLS.
+image_tool_stands_alone() {
+    local found
+    found=$(cargo tree --locked --edges normal --prefix none -p runtime-cli -p shim | grep -E '^(image|ureq|rustls|ring|flate2|zstd) ')
+    found+=$(cargo tree --locked --edges normal --prefix none -p image | grep -E '^(libcontainer|runtime-cli|shim) ')
+    [[ -z $found ]] || { echo "$found"; return 1; }
+}
+
 scripts_parse() {
     local script status=0
     while read -r script; do
@@ -45,6 +53,7 @@ step "lints (cargo clippy)" cargo clippy --quiet --workspace --all-targets --loc
 step "documentation (cargo doc)" env RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --workspace --no-deps --locked
 step "layers (imports only go down)" hack/layers.py crates/libcontainer/src
 step "unsafe only in a crate's sys/" unsafe_only_in_sys
+step "the image tool stands alone" image_tool_stands_alone
 step "no lint switched off" no_lint_is_switched_off
 step "scripts parse" scripts_parse
 echo "check: $passed passed, $failed failed"

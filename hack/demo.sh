@@ -12,7 +12,8 @@ cargo build --release --locked
 creel=$PWD/target/$(rustc --print host-tuple)/release/creel
 work=$(mktemp -d)
 id=demo-$$
-trap '"$creel" delete --force "$id" >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
+image=$(dirname "$creel")/creel-image
+trap '"$creel" delete --force "$id" >/dev/null 2>&1 || true; "$image" unbundle "$work/alpine" >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
 
 say() { printf '\n# %s\n' "$*"; }
 creel() {
@@ -38,6 +39,28 @@ creel ps "$id"
 creel kill "$id" KILL
 while [[ $("$creel" state "$id" | jq -r .status) != stopped ]]; do sleep 0.05; done
 creel delete "$id"
+
+export CREEL_IMAGE_STORE=$work/store
+creel-image() {
+    echo "\$ creel-image $*"
+    "$image" "$@"
+}
+
+name=alpine
+say "An image, unpacked into a bundle"
+if ! timeout 60 "$image" pull "$name" 2>"$work/why"; then
+    name=tiny
+    echo "(no registry can be reached: $(tail -1 "$work/why"); a small image made of this machine's busybox will do)"
+    hack/tiny-image.sh "$work/tiny.tar"
+    creel-image import --name "$name" "$work/tiny.tar"
+fi
+creel-image ls
+creel-image bundle "$name" "$work/alpine" sh -c 'echo "hello from an image, $(cat /etc/os-release 2>/dev/null | head -1)"'
+creel run --bundle "$work/alpine" "$id"
+creel-image unbundle "$work/alpine"
+
+say "All of it at once"
+creel-image run --rm --memory 64m "$name" sh -c 'echo "hello again, I am $(id -un)"'
 
 say "Nothing is left"
 creel list

@@ -13,11 +13,15 @@ needs=(
     "python3 python3"
     "iproute2 ip"
     "util-linux unshare"
-    "iproute2 ip"
     "runc runc"
     "crun crun"
     "containerd containerd"
     "containernetworking-plugins /usr/lib/cni/bridge"
+    "skopeo skopeo"
+    "umoci umoci"
+    "docker-registry docker-registry"
+    "zstd zstd"
+    "openssl openssl"
 )
 missing=()
 for need in "${needs[@]}"; do

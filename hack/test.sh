@@ -34,6 +34,11 @@ skip() {
     skipped=$((skipped + 1))
 }
 
+images() {
+    suite "images from a registry" '^images:' tests/images/run.py "$1/creel-image"
+    suite "unpacking images" '^unpack:' tests/images/unpack.py "$1"
+}
+
 # The shim and its pods under the containerd that is installed, and under a 2.x where Go can build it.
 engines() {
     local shims=$1 no_go version versions=()
@@ -54,7 +59,7 @@ if [[ -z ${RUNTIME:-} ]]; then
 fi
 
 if ((EUID)); then
-    skip "black-box suite, runtime-tools validation and engines (they need root)"
+    skip "black-box suite, runtime-tools validation, engines and images (they need root)"
 else
     suite "black-box suite" '^blackbox:' tests/oci-validation/blackbox/run.py "$RUNTIME"
     if why=$(hack/have-go.sh); then
@@ -62,7 +67,10 @@ else
     else
         skip "runtime-tools validation: $why"
     fi
-    [[ -z ${built:-} ]] || engines "$built"
+    if [[ -n ${built:-} ]]; then
+        engines "$built"
+        images "$built"
+    fi
 fi
 
 summary="$passed passed, $failed failed"

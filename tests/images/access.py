@@ -152,6 +152,13 @@ def redirects(bench, storage):
         bench.ok("pull", "--authfile", auth_file(bench, home.host), f"{home.host}/redirected")
         check(elsewhere.blobs(), "nothing was fetched there")
         check(not any(request.header("authorization") for request in elsewhere.requests), "credentials went elsewhere")
+        bait = Proxy(bench.registry.host)
+        challenge = {"WWW-Authenticate": f'Bearer realm="http://{bait.host}/token",service="x"'}
+        elsewhere.rule = lambda request: Answer(status=401, headers=challenge)
+        bench.fails("pull", "--authfile", auth_file(bench, home.host), f"{home.host}/redirected",
+                    store=f"{bench.work}/bait", says="401")
+        check(not bait.requests, "another host's challenge drew out the credentials")
+        bait.stop()
         home.rule = lambda request: Answer(status=307, headers={"Location": request.path}) if request.is_blob else None
         bench.fails("pull", "--authfile", auth_file(bench, home.host), f"{home.host}/redirected",
                     store=f"{bench.work}/loop", says="redirects")

@@ -18,8 +18,10 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import access  # noqa: E402
+import archives  # noqa: E402
 import faults  # noqa: E402
 import pulling  # noqa: E402
+import signatures  # noqa: E402
 from harness import Bench, Failure  # noqa: E402
 from registry import Registry  # noqa: E402
 
@@ -53,7 +55,7 @@ def main():
     storage = f"{whole}/storage"
     registry = Registry(whole, storage)
     try:
-        for case in pulling.CASES + access.CASES + faults.CASES:
+        for case in pulling.CASES + access.CASES + archives.CASES + signatures.CASES + faults.CASES:
             if not re.search(options.case, case.__name__):
                 continue
             work = f"{whole}/{case.__name__}"

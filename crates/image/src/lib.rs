@@ -1,5 +1,6 @@
 //! OCI images: pulling, storing, unpacking, and making bundles of them. It knows bundles, not containers.
 
+pub mod archive;
 pub mod bundle;
 pub mod digest;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod reference;
 pub mod registry;
 pub mod snapshot;
 pub mod store;
+pub mod verify;
 
 #[cfg(test)]
 mod testing;

@@ -248,4 +248,24 @@ mod tests {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }
     }
+
+    #[test]
+    fn whatever_is_a_name_means_the_same_when_written_whole() {
+        let seeds = ["a.io:5000/b/c-d:tag", "[::1]:5000/a", "library/alpine:3.20", "localhost/x__y@sha256:"];
+        let mut random = crate::testing::Random::new();
+        let (mut names, mut refused) = (0, 0);
+        for round in 0..20_000_usize {
+            let mut bytes = seeds[round % seeds.len()].as_bytes().to_vec();
+            random.damage(&mut bytes);
+            let text = String::from_utf8_lossy(&bytes);
+            match text.parse::<Reference>() {
+                Ok(name) => {
+                    names += 1;
+                    assert_eq!(name.to_string().parse::<Reference>(), Ok(name), "{text}");
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(names > 100 && refused > 1000, "{names} names, {refused} refused");
+    }
 }

@@ -23,6 +23,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 pub use request::{Network, Request};
@@ -101,7 +102,11 @@ pub fn unpack(store: &Store, image: &Source, path: &Path) -> Result<Vec<String>>
     let lease = Lease::new(store)?;
     lease.keep(image.diff_ids().iter().chain([&image.descriptor.digest]))?;
     let layers = image.unpacked(store)?;
-    snapshot::copy(&layers, path).within(|| format!("copy to {}", path.display()))?;
+    if let Err(error) = snapshot::copy(&layers, path) {
+        // Half a tree looks like a whole one. The first error is the one that counts.
+        let _ = snapshot::remove_tree(path);
+        return Err(error.within(format!("copy to {}", path.display())));
+    }
     Ok(omissions(&layers))
 }
 
@@ -118,25 +123,40 @@ fn fill(store: &Store, image: &Source, path: &Path, form: Form, request: &Reques
     write_json(&path.join(ABOUT), &about)?;
     store.add_root(&root, &store.lock()?)?;
     let layers = image.unpacked(store)?;
+    let mut notes = omissions(&layers);
+    notes.extend(make_rootfs(&layers, path, about)?);
     let rootfs = path.join("rootfs");
-    match form {
-        Form::Overlay if !layers.is_empty() => {
-            for name in ["rootfs", "upper", "work"] {
-                private_directory(&path.join(name))?;
-            }
-            mount_rootfs(&layers, path)?;
-            // A new upper directory has no attributes of the image's; later mounts find them there.
-            snapshot::repair(&layers, &rootfs)?;
-        }
-        _ => {
-            private_directory(&rootfs)?;
-            snapshot::copy(&layers, &rootfs)?;
-        }
-    }
     let volumes = volumes::make(&image.config.config, path)?;
     let config = config::build(&image.config, request, &rootfs, volumes)?;
     write_json(&path.join("config.json"), &config)?;
-    Ok(omissions(&layers))
+    Ok(notes)
+}
+
+/// Mounts or copies the layers; says so if a copy was all that could be had.
+fn make_rootfs(layers: &[Snapshot], path: &Path, mut about: About) -> Result<Option<String>> {
+    let rootfs = path.join("rootfs");
+    let mut note = None;
+    private_directory(&rootfs)?;
+    if about.form == Form::Overlay && !layers.is_empty() {
+        for name in ["upper", "work"] {
+            private_directory(&path.join(name))?;
+        }
+        match mount_rootfs(layers, path) {
+            // A new upper directory has no attributes of the image's; later mounts find them there.
+            Ok(()) => return snapshot::repair(layers, &rootfs).map(|()| None),
+            Err(error) if matches!(error.errno(), Some(Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::NODEV)) => {
+                note = Some(format!("the files were copied, since {error}"));
+            }
+            Err(error) => return Err(error),
+        }
+        for name in ["upper", "work"] {
+            remove_any(&path.join(name))?;
+        }
+    }
+    about.form = Form::Copy;
+    write_json(&path.join(ABOUT), &about)?;
+    snapshot::copy(layers, &rootfs)?;
+    Ok(note)
 }
 
 /// Mounts the bundle's root filesystem again, as after a restart of the machine.

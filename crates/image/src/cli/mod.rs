@@ -1,5 +1,6 @@
 //! The command line: what there is, and what it is called.
 
+mod archive;
 mod bundle;
 mod registry;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use creel_image::platform::Platform;
 use creel_image::reference::Reference;
 
+pub use archive::{Export, Import};
 pub use bundle::{Bundle, Mount, Run, Unbundle, Unpack};
 pub use registry::RegistryArgs;
 
@@ -37,6 +39,12 @@ pub enum Command {
     Rm(Rm),
     /// Remove what no name, no bundle and no running command needs
     Gc(Gc),
+    /// Import images from a directory or an archive
+    Import(Import),
+    /// Export an image into a directory or an archive
+    Export(Export),
+    /// Check that a key's owner has signed an image (cosign)
+    Verify(Verify),
     /// Prove credentials to a registry, and keep them
     Login(Login),
     /// Make a bundle of an image of the store: a root filesystem and a config.json
@@ -128,6 +136,20 @@ pub struct Gc {
     /// As text, or as JSON
     #[arg(long, value_enum, value_name = "format", default_value_t)]
     pub format: Format,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The image.
+    #[command(flatten)]
+    pub image: Named,
+    /// The public key (PEM): ECDSA on P-256 or P-384, or Ed25519
+    #[arg(long, value_name = "file")]
+    pub key: PathBuf,
+    /// How registries are reached.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
 }
 
 /// `login`

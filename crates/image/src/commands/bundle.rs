@@ -38,7 +38,7 @@ pub fn container(store: &Store, name: &str) -> PathBuf {
 
 /// Says what of an image could not be had; the command has succeeded all the same.
 pub fn warn(omissions: Vec<String>) -> Result<()> {
-    omissions.iter().try_for_each(|omitted| output::note(format_args!("warning: not all of the image: {omitted}")))
+    omissions.iter().try_for_each(|omitted| output::note(format_args!("note: {omitted}")))
 }
 
 fn find(store: &Store, image: &Named) -> Result<Source> {

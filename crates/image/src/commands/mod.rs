@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod archive;
 mod bundle;
 mod gc;
 mod inspect;
@@ -9,6 +10,7 @@ mod output;
 mod pull;
 mod rm;
 mod run;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +31,9 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode> {
         Some(Command::Inspect(args)) => inspect::inspect(&open()?, &args),
         Some(Command::Rm(args)) => rm::rm(&open()?, &args),
         Some(Command::Gc(args)) => gc::gc(&open()?, &args),
+        Some(Command::Import(args)) => archive::import(&open()?, &args),
+        Some(Command::Export(args)) => archive::export(&open()?, &args),
+        Some(Command::Verify(args)) => verify::verify(&open()?, args),
         Some(Command::Login(args)) => login::login(args),
         Some(Command::Bundle(args)) => bundle::bundle(&open()?, args),
         Some(Command::Unpack(args)) => bundle::unpack(&open()?, &args),

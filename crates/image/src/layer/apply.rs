@@ -22,7 +22,7 @@ pub struct Layer {
     setter: Setter,
     members: u64,
     /// Directories that were made only because something lies in them.
-    implied: BTreeSet<Vec<u8>>,
+    pub(super) implied: BTreeSet<Vec<u8>>,
     implied_bytes: usize,
     /// Whiteouts that were made; without any, a directory that becomes opaque has none to lose.
     pub(super) whiteouts: u64,

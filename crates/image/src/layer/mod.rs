@@ -28,6 +28,7 @@ use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
 
+pub use decompress::open as decompress;
 pub use overlay::{Marks, is_private as is_private_xattr, is_whiteout};
 
 use crate::digest::Digest;
@@ -92,7 +93,7 @@ impl std::fmt::Display for Omitted {
             parts.push(format!("{} devices could not be made", self.devices));
         }
         parts.extend(self.xattrs.iter().map(|(name, count)| format!("{name} of {count} files was not set")));
-        f.write_str(&parts.join(", "))
+        write!(f, "not all of the image could be had: {}", parts.join(", "))
     }
 }
 

@@ -14,8 +14,8 @@ use crate::manifest::Compression;
 const BUFFER: usize = 128 << 10;
 /// Buffers on their way; the writer may fall back by so many before the inflater waits.
 const IN_FLIGHT: usize = 4;
-/// The inflater needs little stack.
-const STACK: usize = 256 << 10;
+/// The inflater reads from the network too; TLS takes more stack than inflating.
+const STACK: usize = 1 << 20;
 
 /// The uncompressed bytes, hashed as they pass.
 pub struct Stream {

@@ -142,9 +142,11 @@ impl Place {
                         let target = readlinkat(&self.here().fd, name, Vec::new()).sys("readlinkat", Shown(name))?;
                         return Ok(Step::Link(target.into_bytes()));
                     }
+                    // It begins anew; the layers below have no say in what it looks like.
                     _ if overlay::is_whiteout(&stat) => {
                         self.unlink(name)?;
                         self.make(name, true)?;
+                        return Ok(Step::Entered);
                     }
                     _ => return Err(error.cause("the layer has a member beneath something that is no directory")),
                 }

@@ -73,6 +73,9 @@ fn hide(layer: &mut Layer, name: &[u8]) -> Result<()> {
         Err(Errno::EXIST) => {
             let stat = layer.place.stat(name)?;
             if stat.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory) {
+                // It begins anew; the layers below have no say in what it looks like.
+                let path = layer.place.path_of(name);
+                layer.implied.remove(&path);
                 layer.place.enter(name)?;
                 cover(layer)?;
             }

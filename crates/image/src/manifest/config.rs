@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::descriptor::null_is_default;
+use super::descriptor::{PlatformSpec, null_is_default};
 use super::document::{self, bounded};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -97,6 +97,12 @@ pub struct History {
 }
 
 impl Config {
+    /// What the image was built for.
+    pub fn platform(&self) -> PlatformSpec {
+        let (os, architecture, variant) = (self.os.clone(), self.architecture.clone(), self.variant.clone());
+        PlatformSpec { os, architecture, variant, os_version: String::new() }
+    }
+
     /// Reads a configuration; it must be of the kind that has layers.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         bounded("image configuration", bytes)?;

@@ -232,4 +232,22 @@ mod tests {
         let text = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.artifact.manifest.v1+json"}"#;
         assert!(refused("", text).contains("neither an image nor an index"));
     }
+
+    #[test]
+    fn damaged_documents_are_read_or_refused() {
+        let whole =
+            format!(r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",{}}}"#, manifest());
+        let mut random = crate::testing::Random::new();
+        let (mut read, mut refused) = (0, 0);
+        for _ in 0..20_000 {
+            let mut bytes = whole.clone().into_bytes();
+            random.damage(&mut bytes);
+            match Document::parse(&MediaType::OciManifest, &bytes) {
+                Ok(Document::Manifest(_)) => read += 1,
+                Ok(Document::Index(_)) => panic!("a manifest became an index: {}", String::from_utf8_lossy(&bytes)),
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(read > 100 && refused > 1000, "{read} read, {refused} refused");
+    }
 }

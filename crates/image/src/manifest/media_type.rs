@@ -81,6 +81,16 @@ impl MediaType {
         }
     }
 
+    /// OCI's layer that is packed in this way.
+    pub fn oci_layer(compression: Compression) -> MediaType {
+        let suffix = match compression {
+            Compression::None => "",
+            Compression::Gzip => "+gzip",
+            Compression::Zstd => "+zstd",
+        };
+        MediaType::Layer(compression, format!("application/vnd.oci.image.layer.v1.tar{suffix}"))
+    }
+
     /// What to ask a registry for; `Accept` of a request for a manifest.
     pub fn accepted() -> String {
         let documents = SIMPLE.iter().filter(|(_, kind)| kind.is_index() || kind.is_manifest());

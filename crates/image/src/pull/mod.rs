@@ -37,6 +37,7 @@ impl Pull<'_> {
         // What a digest names does not change, so that there is nothing to ask if all of it is here.
         if self.reference.digest().is_some()
             && let Ok(image) = self.store.find(self.reference, self.platform)
+            && self.platform.runs(&image.platform())
             && self.is_whole(&image.descriptor).unwrap_or(false)
         {
             return self.name(image.descriptor);
@@ -60,7 +61,7 @@ impl Pull<'_> {
             known if known.is_manifest() => known,
             _ => MediaType::OciManifest,
         };
-        descriptor.platform = Some(platform.unwrap_or_else(|| platform_of(&config)));
+        descriptor.platform = Some(platform.unwrap_or_else(|| config.platform()));
         if let Some(index) = index {
             descriptor.annotations.insert(INDEX_ANNOTATION.to_owned(), index.to_string());
         }
@@ -110,7 +111,7 @@ impl Pull<'_> {
             return Err(Error::unsupported(format!("{}: a layer is a {}", self.reference, layer.media_type))
                 .cause("only tar archives, plain or with gzip or zstd, are layers here"));
         }
-        let built_for = platform_of(config);
+        let built_for = config.platform();
         if built_for.os.is_empty() || self.platform.runs(&Platform::of(&built_for)) {
             return Ok(());
         }
@@ -134,9 +135,4 @@ impl Pull<'_> {
         self.store.name(&image, &self.store.lock()?)?;
         Ok(image)
     }
-}
-
-fn platform_of(config: &Config) -> PlatformSpec {
-    let (os, architecture, variant) = (config.os.clone(), config.architecture.clone(), config.variant.clone());
-    PlatformSpec { os, architecture, variant, os_version: String::new() }
 }

@@ -75,6 +75,14 @@ impl Auth {
             .remedy(format!("give them with: creel-image login {}", self.registry))
     }
 
+    /// The error for a registry that is not content with what it was shown.
+    pub fn refused(&self) -> Error {
+        match self.credentials {
+            Some(_) => self.denied("the credentials were refused"),
+            None => self.denied("there is no such repository, or it wants credentials"),
+        }
+    }
+
     fn token(&self, http: &Http, challenge: &Challenge) -> Result<String, Failure> {
         let parameter = |name: &str| challenge.parameters.get(name).map(String::as_str).unwrap_or_default();
         let realm = parameter("realm");

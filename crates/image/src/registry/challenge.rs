@@ -94,4 +94,19 @@ mod tests {
             assert!(parse(header).iter().all(|challenge| challenge.parameters.is_empty()), "{header}");
         }
     }
+
+    #[test]
+    fn damaged_challenges_do_no_harm() {
+        let whole =
+            r#"Bearer realm="https://a.io/token",service="r",scope="repository:a:pull" , Basic realm="x \"y\"""#;
+        let mut random = crate::testing::Random::new();
+        for _ in 0..20_000 {
+            let mut bytes = whole.as_bytes().to_vec();
+            random.damage(&mut bytes);
+            let header = String::from_utf8_lossy(&bytes);
+            for challenge in parse(&header) {
+                assert!(!challenge.scheme.is_empty() && challenge.scheme.len() <= header.len());
+            }
+        }
+    }
 }

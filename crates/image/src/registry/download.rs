@@ -142,7 +142,7 @@ fn open(registry: &Registry, descriptor: &Descriptor, offset: u64) -> Result<Bod
                 Error::new(Kind::Denied, format!("{url}: only https is fetched for a registry that is https")).into();
             continue;
         }
-        let answer = registry.anywhere.get(url, None, headers);
+        let answer = registry.anywhere()?.get(url, None, headers);
         let checked = answer.and_then(|answer| match answer.status().as_u16() {
             200 | 206 => at_offset(answer, descriptor, offset),
             _ => Err(http::refused(answer, url)),

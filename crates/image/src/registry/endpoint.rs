@@ -1,7 +1,5 @@
 //! One registry or mirror: where it is, how it is spoken to, and what it is shown.
 
-use std::path::Path;
-
 use super::auth::Auth;
 use super::credentials::{self, Credentials};
 use super::failure::Failure;
@@ -79,7 +77,7 @@ impl Endpoint {
         }
         match answer.status().as_u16() {
             200 | 206 => Ok(answer),
-            401 => Err(self.auth.denied("the credentials were refused").into()),
+            401 => Err(self.auth.refused().into()),
             _ => Err(http::refused(answer, &url)),
         }
     }
@@ -93,12 +91,8 @@ fn base(server: &str, repository: Option<&str>) -> String {
 }
 
 fn http_for(host: &str, options: &Options) -> Result<Http> {
-    let tls = match options.plain_http {
-        true => ureq::tls::TlsConfig::default(),
-        false => {
-            tls::config(host, options.insecure, options.ca.as_deref(), options.cert_dir.as_deref().map(Path::new))?
-        }
-    };
+    // Also where plain HTTP is spoken: a redirect may lead to TLS.
+    let tls = tls::config(Some(host), options.insecure, options.ca.as_deref(), options.cert_dir.as_deref())?;
     Ok(Http::new(tls, is_loopback(host)))
 }
 

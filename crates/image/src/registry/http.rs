@@ -59,6 +59,10 @@ impl Http {
                 request = request.header(name, *value);
             }
             let answer = request.call().map_err(|error| unreachable(&target, error))?;
+            // Another host's challenge must not draw out the credentials that are the first one's.
+            if answer.status().as_u16() == 401 && origin(&target) != origin(&first) {
+                return Err(refused(answer, &shown(&target)));
+            }
             if !answer.status().is_redirection() {
                 return Ok(answer);
             }

@@ -46,8 +46,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Registry {
     endpoints: Vec<Endpoint>,
-    /// For content that lies elsewhere; it never has credentials.
-    anywhere: http::Http,
+    options: Options,
 }
 
 /// A manifest or an index, as it came.
@@ -69,8 +68,13 @@ impl Registry {
             endpoints.push(Endpoint::mirror(&url, reference, options)?);
         }
         endpoints.push(Endpoint::origin(reference.registry(), Some(reference.repository()), options)?);
-        let anywhere = http::Http::new(tls::config("", options.insecure, options.ca.as_deref(), None)?, false);
-        Ok(Registry { endpoints, anywhere })
+        Ok(Registry { endpoints, options: options.clone() })
+    }
+
+    /// For content that lies elsewhere: without credentials.
+    fn anywhere(&self) -> Result<http::Http> {
+        let tls = tls::config(None, self.options.insecure, self.options.ca.as_deref(), None)?;
+        Ok(http::Http::new(tls, false))
     }
 
     /// Proves that the credentials for `registry` are good.
@@ -83,6 +87,16 @@ impl Registry {
     pub fn manifest(&self, wanted: &str) -> Result<Fetched> {
         let expected: Option<Digest> = wanted.parse().ok();
         self.first(|endpoint| fetch_manifest(endpoint, wanted, expected.as_ref()))
+    }
+
+    /// Fetches a small blob, and verifies it.
+    pub fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        self.first(|endpoint| {
+            let path = format!("blobs/{}", descriptor.digest);
+            let bytes = http::document(endpoint.get(&path, &[])?, &endpoint.url(&path))?;
+            descriptor.digest.check(&bytes)?;
+            Ok(bytes)
+        })
     }
 
     /// Asks one after the other; the registry itself, which is the last, has the last word.

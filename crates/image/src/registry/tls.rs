@@ -9,8 +9,8 @@ use crate::error::{Error, Kind, Result, SysContext};
 /// Where Docker and containers keep certificates, a directory for each registry.
 const FOLDERS: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
 
-/// The configuration for `registry` (host or host:port).
-pub fn config(registry: &str, insecure: bool, ca: Option<&Path>, folder: Option<&Path>) -> Result<TlsConfig> {
+/// The configuration for `registry` (host or host:port); without one, only authorities count.
+pub fn config(registry: Option<&str>, insecure: bool, ca: Option<&Path>, folder: Option<&Path>) -> Result<TlsConfig> {
     if insecure {
         return Ok(TlsConfig::builder().disable_verification(true).build());
     }
@@ -19,11 +19,11 @@ pub fn config(registry: &str, insecure: bool, ca: Option<&Path>, folder: Option<
         roots.extend(certificates(path)?);
     }
     let mut client = None;
-    let folders = match folder {
+    let folders: Vec<PathBuf> = match folder {
         Some(folder) => vec![folder.to_owned()],
         None => FOLDERS.iter().map(PathBuf::from).collect(),
     };
-    for folder in folders.into_iter().map(|folder| folder.join(registry)) {
+    for folder in registry.iter().flat_map(|registry| folders.iter().map(move |folder| folder.join(registry))) {
         for path in entries(&folder)? {
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some("crt") => roots.extend(certificates(&path)?),

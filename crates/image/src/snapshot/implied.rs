@@ -21,10 +21,9 @@ const PLAIN: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINK
 
 /// Puts them right in `root`; `layers` are lowest first.
 pub fn repair(layers: &[Snapshot], root: &Path) -> Result<()> {
-    let paths: BTreeSet<&[u8]> = layers.iter().flat_map(|layer| layer.implied.iter().map(Vec::as_slice)).collect();
-    if paths.is_empty() {
-        return Ok(());
-    }
+    let mut paths: BTreeSet<&[u8]> = layers.iter().flat_map(|layer| layer.implied.iter().map(Vec::as_slice)).collect();
+    // An overlay's root is that of the writable directory, whatever the layers say.
+    paths.insert(b"");
     let root = open_dir(root)?;
     let open: Vec<OwnedFd> = layers.iter().map(Snapshot::open).collect::<Result<_>>()?;
     // Parents first; what is done to a child does not change what its parent got.
@@ -42,7 +41,7 @@ pub fn repair(layers: &[Snapshot], root: &Path) -> Result<()> {
 
 /// The directory `path` of the topmost layer that describes it, if a layer that does not is above it.
 fn told_below(layers: &[Snapshot], open: &[OwnedFd], path: &[u8]) -> Result<Option<OwnedFd>> {
-    let mut wrong = false;
+    let mut wrong = path.is_empty();
     for (layer, root) in layers.iter().zip(open).rev() {
         let marks = layer.about.privilege.marks;
         match open_beneath(root, path)? {
@@ -62,7 +61,9 @@ fn covers(root: &OwnedFd, path: &[u8], marks: Marks) -> Result<bool> {
     for end in ends {
         let part = &path[..end];
         match open_beneath(root, part)? {
-            Some(dir) if marks.is_opaque(&dir) => return Ok(true),
+            // An opaque directory hides what is in those below, and not what they are themselves. One that replaces
+            // something is not among the implied.
+            Some(dir) if end < path.len() && marks.is_opaque(&dir) => return Ok(true),
             Some(_) => (),
             // Something that is no directory, a whiteout for one, hides; nothing at all does not.
             None => return exists(root, part),
