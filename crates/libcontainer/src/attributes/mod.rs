@@ -10,6 +10,6 @@ mod user;
 pub use apply::{become_user, limit, own_stdio};
 pub use apply_scheduling::{move_back, move_to_initial, run_on, set_execution_domain};
 pub use plan::{AttributesPlan, Limit, plan};
-pub use plan_memory::MemoryPolicyPlan;
+pub use plan_memory::{MemoryPolicyPlan, known_memory_flags, known_memory_modes};
 pub use plan_scheduling::{Cpus, SchedulerPlan, SchedulingPlan};
 pub use user::home_of;

@@ -38,6 +38,16 @@ const FLAGS: [(&str, u32); 3] = [
 /// linux/personality.h.
 const DOMAINS: [(&str, u32); 2] = [("LINUX", 0), ("LINUX32", 8)];
 
+/// The modes of a memory policy that this runtime knows.
+pub fn known_memory_modes() -> Vec<&'static str> {
+    MODES.iter().map(|(name, _)| *name).collect()
+}
+
+/// The flags of a memory policy that this runtime knows.
+pub fn known_memory_flags() -> Vec<&'static str> {
+    FLAGS.iter().map(|(name, _)| *name).collect()
+}
+
 /// Plans a memory policy, by the rules of set_mempolicy(2).
 pub(super) fn memory_policy(policy: &MemoryPolicy) -> Result<MemoryPolicyPlan> {
     let name = policy.mode.as_str();
