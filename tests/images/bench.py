@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Pulling and unpacking, beside what is in use. usage: bench.py [--write FILE] [--rounds N] DIRECTORY; it has creel-image.
+"""Pulling and unpacking, beside what is in use. usage: bench.py [--write FILE] [--rounds N] [--size MIB] DIRECTORY; it has creel-image.
 
-An image of about 400 MB (compressed; files of this machine's /usr in six layers) comes from a registry on loopback into
+An image of about 400 MB (--size; compressed, files of this machine's /usr in six layers) comes from a registry on loopback into
 empty stores: `creel-image pull`, `skopeo copy` and `umoci unpack`, and `ctr image pull` with a containerd of its own. The
 tools take turns; the figures are medians, and the peak of the memory of the processes of a tool."""
 
-import contextlib
+import argparse
 import os
 import shutil
 import statistics
@@ -16,17 +16,16 @@ import time
 
 import oci
 
-WANTED = 400 << 20
 LAYERS = 6
 
 
-def image(path):
+def image(path, wanted):
     """Takes files from /usr, in order, until the layers have about the wanted size."""
     folders = [folder for folder in ("/usr/bin", "/usr/sbin", "/usr/share", "/usr/libexec", "/usr/lib", "/usr/local") if os.path.isdir(folder)]
     found = subprocess.run(["find", *folders, "-xdev", "-type", "f", "-size", "-64M", "-printf", "%s %p\\0"], stdout=subprocess.PIPE, check=True).stdout
     files = [entry.split(b" ", 1) for entry in found.split(b"\0") if entry]
     # Such files shrink to about 38 %.
-    limit, total, chosen = WANTED * 100 // 38, 0, []
+    limit, total, chosen = wanted * 100 // 38, 0, []
     for size, name in sorted(files, key=lambda entry: entry[1]):
         total += int(size)
         if total > limit:
@@ -90,17 +89,19 @@ TOOLS = {"creel-image pull": creel, "skopeo copy + umoci unpack": umoci, "ctr im
 
 
 def main():
-    arguments, write, rounds = sys.argv[1:], None, 5
-    while arguments and arguments[0] in ("--write", "--rounds"):
-        flag, value, *arguments = arguments
-        write, rounds = (value, rounds) if flag == "--write" else (write, int(value))
-    if len(arguments) != 1 or os.geteuid():
-        sys.exit(__doc__)
-    tool = os.path.join(os.path.abspath(arguments[0]), "creel-image")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", metavar="FILE")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--size", type=int, default=400, metavar="MIB")
+    parser.add_argument("directory")
+    options = parser.parse_args()
+    rounds, tool = options.rounds, os.path.join(os.path.abspath(options.directory), "creel-image")
+    if os.geteuid():
+        sys.exit("bench: containerd and umoci need root here")
     work = tempfile.mkdtemp(prefix="creel-bench-image-")
     results = {name: [] for name in TOOLS}
     try:
-        count, size, packed = image(os.path.join(work, "image"))
+        count, size, packed = image(os.path.join(work, "image"), options.size << 20)
         with oci.registry(work) as address:
             oci.push(os.path.join(work, "image"), address, "bench")
             shutil.rmtree(os.path.join(work, "image"))
@@ -118,8 +119,8 @@ def main():
         oci.remove(work)
     text = report(results, count, size, packed, rounds)
     print(text)
-    if write:
-        with open(write, "w", encoding="utf-8") as file:
+    if options.write:
+        with open(options.write, "w", encoding="utf-8") as file:
             file.write(text)
 
 
