@@ -43,7 +43,7 @@ use std::path::PathBuf;
 use rustix::process::Pid;
 
 use crate::error::Result;
-use crate::spec::Process;
+use crate::spec::{ConsoleSize, Process};
 
 /// The environment of the runtime, which hooks without one of their own get, as in runc.
 fn own_environment() -> Vec<String> {
@@ -81,6 +81,8 @@ pub struct CreateOptions {
     pub attach_console: bool,
     /// With that: the caller passes the bytes on as they are, to whoever shows them (it leaves ONLCR set).
     pub raw_console: bool,
+    /// The size of the caller's own terminal, which goes before `process.consoleSize`.
+    pub console_size: Option<ConsoleSize>,
 }
 
 /// What `exec` needs.
