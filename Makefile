@@ -11,6 +11,7 @@ HOST := $(shell rustc --print host-tuple 2>/dev/null)
 CREEL := $(CURDIR)/target/$(HOST)/release/creel
 SHIM := $(dir $(CREEL))containerd-shim-creel-v2
 IMAGE := $(dir $(CREEL))creel-image
+MANUAL := $(CURDIR)/target/manual
 # What boots virtual machines for test-lab; what of it is to run there (hack/test-lab.py --help): all, if it is not said.
 LAB ?= $(CURDIR)/../shared/lab/lab
 LAYOUTS ?=
@@ -22,7 +23,7 @@ CONTAINERD ?= installed
 RUNTIME ?= $(CREEL)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deps build test test-lab check bench bench-shim bench-image images unpack engines validate blackbox parity install clean
+.PHONY: help demo deps build test test-lab check bench bench-shim bench-image images unpack engines validate blackbox parity man install clean
 
 help: ## print this menu
 	@echo "creel: make TARGET"; echo
@@ -78,11 +79,12 @@ blackbox: ## the table of our own black-box suite, RUNTIME beside PEERS
 parity: build ## write docs/cgroup-parity.md: what the kernel has after each limit, creel beside PEERS, on v1 and v2
 	@LAB=$(LAB) hack/parity.py $(RUNTIME),$(PEERS)
 
-install: build ## install creel, its containerd shim and creel-image to DESTDIR/PREFIX/bin
-	@install -D -m 755 $(CREEL) $(DESTDIR)$(PREFIX)/bin/creel
-	@install -D -m 755 $(SHIM) $(DESTDIR)$(PREFIX)/bin/containerd-shim-creel-v2
-	@install -D -m 755 $(IMAGE) $(DESTDIR)$(PREFIX)/bin/creel-image
-	@echo "installed creel, containerd-shim-creel-v2 and creel-image to $(DESTDIR)$(PREFIX)/bin"
+man: ## write man pages and completions (bash, zsh, fish) to target/manual
+	@CARGO=$(CARGO) hack/man.sh $(MANUAL)
+	@echo "wrote $(MANUAL)"
+
+install: build man ## install the programs, man pages and completions to DESTDIR/PREFIX
+	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) hack/install.sh $(dir $(CREEL)) $(MANUAL)
 
 clean: ## remove what was built
 	@$(CARGO) clean

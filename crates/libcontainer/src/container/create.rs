@@ -58,6 +58,9 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
     if plan.hooks.run_during_create() {
         plan.hooks.set_runtime_env(&super::own_environment());
     }
+    if let Some(terminal) = &mut plan.process.terminal {
+        terminal.size = options.console_size.or(terminal.size);
+    }
     // crun's annotation, from before there was a flag.
     let receiver = spec.annotations.get("run.oci.pidfd_receiver").map(Path::new);
     let paths = (options.console_socket.as_deref(), options.pidfd_socket.as_deref().or(receiver));

@@ -5,6 +5,7 @@ mod delete;
 mod events;
 mod exec;
 mod kill;
+mod matching;
 mod notify;
 mod oom;
 mod passed;
@@ -25,6 +26,7 @@ pub use delete::{delete, delete_own};
 pub use events::{Event, Events, events, stats, watch_oom};
 pub use exec::exec;
 pub use kill::kill;
+pub use matching::ids_matching;
 pub use notify::NotifyRelay;
 pub use oom::out_of_memory;
 pub use pause::{pause, resume};
@@ -41,7 +43,7 @@ use std::path::PathBuf;
 use rustix::process::Pid;
 
 use crate::error::Result;
-use crate::spec::Process;
+use crate::spec::{ConsoleSize, Process};
 
 /// The environment of the runtime, which hooks without one of their own get, as in runc.
 fn own_environment() -> Vec<String> {
@@ -79,6 +81,8 @@ pub struct CreateOptions {
     pub attach_console: bool,
     /// With that: the caller passes the bytes on as they are, to whoever shows them (it leaves ONLCR set).
     pub raw_console: bool,
+    /// The size of the caller's own terminal, which goes before `process.consoleSize`.
+    pub console_size: Option<ConsoleSize>,
 }
 
 /// What `exec` needs.

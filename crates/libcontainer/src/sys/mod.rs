@@ -12,6 +12,7 @@ pub mod keyring;
 pub mod loop_device;
 pub mod mount;
 pub mod namespace;
+pub mod pattern;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;

@@ -36,5 +36,6 @@ pub fn options(context: Context<'_>, args: &cli::Create) -> Result<CreateOptions
         systemd_cgroup: context.global.systemd_cgroup,
         attach_console: false,
         raw_console: false,
+        console_size: None,
     })
 }

@@ -7,20 +7,23 @@ use libcontainer::spec;
 
 use super::{Context, check_id, exec_process};
 use crate::cli::{self, given};
-use crate::foreground::Foreground;
+use crate::foreground::{self, Foreground};
 use crate::logging::plain;
 
 /// Executes the process; gives its status, or 0 when detached.
 pub fn run(context: Context<'_>, args: &cli::Exec, sealed: Sealed) -> Result<u8> {
     let store = context.store()?;
     check_id(&args.id)?;
-    let process = match given(&args.process) {
+    let mut process = match given(&args.process) {
         Some(path) => {
             let text = std::fs::read(&path).map_err(|error| anyhow!("open {}: {}", path.display(), plain(&error)))?;
             spec::parse_json(&text).map_err(|error| error.within(path.display()))?
         }
         None => exec_process::from_flags(container::configured_process(&store, &args.id)?, args)?,
     };
+    if !args.detach {
+        process.console_size = foreground::size().or(process.console_size);
+    }
     let options = ExecOptions {
         process,
         pid_file: given(&args.pid_file),

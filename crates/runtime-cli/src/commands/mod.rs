@@ -22,7 +22,7 @@ mod version;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
-use libcontainer::container::{NotifyRelay, Store};
+use libcontainer::container::{self, NotifyRelay, Store};
 use libcontainer::process::sealed_exe::{self, Sealed};
 
 use crate::argv::parse_bool;
@@ -78,6 +78,29 @@ fn check_id(id: &str) -> Result<()> {
         bail!("container id cannot be empty");
     }
     Ok(())
+}
+
+/// Does something to the container or, with `--regex`, to every one that matches. There, one that fails is told and does
+/// not keep the others from it; the status is then 1.
+fn each(
+    context: Context<'_>,
+    store: &Store,
+    id: &str,
+    is_regex: bool,
+    mut action: impl FnMut(&str) -> Result<()>,
+) -> Result<u8> {
+    check_id(id)?;
+    if !is_regex {
+        return action(id).map(|()| 0);
+    }
+    let mut status = 0;
+    for id in container::ids_matching(store, id)? {
+        if let Err(error) = action(&id) {
+            context.log.error(format_args!("{id}: {error:#}"));
+            status = 1;
+        }
+    }
+    Ok(status)
 }
 
 /// Waits until the payload is ready, if a service manager wants to know. That this one cannot be told does not harm the

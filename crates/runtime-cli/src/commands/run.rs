@@ -6,7 +6,7 @@ use libcontainer::process::sealed_exe::Sealed;
 
 use super::{Context, check_id, create, relay_ready};
 use crate::cli;
-use crate::foreground::Foreground;
+use crate::foreground::{self, Foreground};
 
 /// What a shell says of a process that SIGKILL ended, or a shell in the container of its own child.
 const KILLED: u8 = 137;
@@ -24,6 +24,7 @@ pub fn run(context: Context<'_>, args: &cli::Run, sealed: Sealed) -> Result<u8> 
         return Ok(0);
     }
     options.attach_console = true;
+    options.console_size = foreground::size();
     let foreground = Foreground::prepare(!args.no_subreaper, context.log)?;
     let launched = container::run(&store, &options, sealed)?;
     let (pid, start_time) = (launched.pid, launched.start_time);

@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatu
 
 use self::relay::Relay;
 use self::terminal::Terminal;
+pub use self::terminal::size;
 use crate::logging::Log;
 use crate::signal_names;
 

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
+use libcontainer::spec::ConsoleSize;
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
@@ -46,6 +47,13 @@ impl Terminal {
             let _ = tcsetwinsize(&self.console, size);
         }
     }
+}
+
+/// The size of the terminal that we sit on, if there is one and it knows: what the container's is to have from its first
+/// moment on, since a process may ask before [`Terminal::attach`], and be disturbed by a change.
+pub fn size() -> Option<ConsoleSize> {
+    let size = find().and_then(|terminal| tcgetwinsize(&terminal).ok())?;
+    (size.ws_row != 0 && size.ws_col != 0).then_some(ConsoleSize { height: size.ws_row, width: size.ws_col })
 }
 
 /// The terminal that we sit on: one of the standard streams if they are not all redirected, else the controlling one.

@@ -247,12 +247,16 @@ pub struct Events {
 #[derive(Debug, Args)]
 pub struct Kill {
     /// Signal every process of the container
-    #[arg(long, short, hide = true)]
+    #[arg(long, short)]
     pub all: bool,
+    /// Take the container's id for a regular expression (regex(7)), and signal all containers that match
+    #[arg(long, short)]
+    pub regex: bool,
     /// The container
     #[arg(value_name = "container-id")]
     pub id: String,
     /// A number, or a name with or without SIG
+    #[arg(value_name = "signal")]
     pub signal: Option<String>,
 }
 
@@ -262,6 +266,9 @@ pub struct Delete {
     /// Kill the container first if it still runs
     #[arg(long, short)]
     pub force: bool,
+    /// Take the container's id for a regular expression (regex(7)), and delete all containers that match
+    #[arg(long, short)]
+    pub regex: bool,
     /// The container
     #[arg(value_name = "container-id")]
     pub id: String,
