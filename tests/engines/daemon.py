@@ -4,6 +4,7 @@ import contextlib
 import glob
 import os
 import re
+import select
 import subprocess
 import tempfile
 import threading
@@ -26,6 +27,16 @@ class Output:
         return f"status {self.status}, stdout {self.out!r}, stderr {self.err!r}"
 
 
+def wait(process, limit):
+    """Popen.wait looks with pauses of up to 50 ms, which is more than what is measured here."""
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        select.select([pidfd], [], [], limit)
+    finally:
+        os.close(pidfd)
+    return process.wait(0)
+
+
 def finish(process, what, limit=LIMIT):
     """Reads both streams of a process until it ends, but not of those that have inherited them."""
     outputs = {}
@@ -34,7 +45,7 @@ def finish(process, what, limit=LIMIT):
     for thread in threads:
         thread.start()
     try:
-        status = process.wait(limit)
+        status = wait(process, limit)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

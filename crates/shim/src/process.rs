@@ -119,8 +119,6 @@ pub struct Container {
     pub init: Process,
     /// The others, by containerd's names.
     pub execs: BTreeMap<String, Process>,
-    /// Its create is not over.
-    pub is_creating: bool,
     /// Frozen by `pause`.
     pub is_paused: bool,
     /// It has no PID namespace of its own, so its processes do not die with init.

@@ -117,7 +117,7 @@ impl Shim {
     /// Tells of init's end, when nothing else of the container runs.
     pub(crate) fn tell_init_if_last(&mut self, id: &str) {
         let Some(container) = self.containers.get_mut(id) else { return };
-        if container.is_creating || container.init.stage == Stage::Starting || container.has_live_execs() {
+        if container.init.stage == Stage::Starting || container.has_live_execs() {
             return;
         }
         if let Some(exit) = container.init_exit.take() {

@@ -24,6 +24,7 @@ use crate::poll::{Poll, Token};
 use crate::process::{Caller, Container, Exit, Name};
 use crate::reaper::Stranger;
 use crate::service::Job;
+use crate::service::creating::Creating;
 use crate::service::delete::Parting;
 use crate::ttrpc::Connection;
 use crate::ttrpc::connection::Reply;
@@ -61,6 +62,7 @@ pub struct Shim {
     pub(crate) sealed: Sealed,
     pub(crate) log: Log,
     pub(crate) containers: BTreeMap<String, Container>,
+    pub(crate) creating: BTreeMap<String, Creating>,
     pub(crate) strangers: Vec<Stranger>,
     /// Ended, with output that was not read yet, and until when to wait for that.
     pub(crate) lingering: Vec<(Name, Exit, Instant)>,
@@ -95,6 +97,7 @@ impl Shim {
             sealed: setup.sealed,
             log: setup.log,
             containers: BTreeMap::new(),
+            creating: BTreeMap::new(),
             strangers: Vec::new(),
             lingering: Vec::new(),
             partings: Vec::new(),
@@ -178,7 +181,7 @@ impl Shim {
         }
         for call in connection.read() {
             let caller = Caller { connection: number, stream: call.stream };
-            self.handle(caller, &call.request);
+            self.handle(caller, call.request);
         }
         self.settle(number);
     }
@@ -409,11 +412,16 @@ impl Shim {
         }
         self.press_loggers(now);
         self.stop_lingering(now);
-        match self.containers.is_empty() {
+        match self.is_empty() {
             true if *self.empty_since.get_or_insert(now) + LONGEST_EMPTY <= now => self.end(),
             true => {}
             false => self.empty_since = None,
         }
+    }
+
+    /// Whether there is no container, nor will be one.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.containers.is_empty() && self.creating.is_empty()
     }
 
     /// `Shutdown`: end when the last events are taken.

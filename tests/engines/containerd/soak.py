@@ -1,43 +1,68 @@
 #!/usr/bin/env python3
-"""Many execs, half of which fail, into one container, and many runs: nothing may grow, nothing may be left.
+"""Many cycles in one shim: nothing may grow, nothing may be left.
 
-    soak.py [--containerd VERSION] [--execs N] [--runs N] SHIM_DIRECTORY
+    soak.py [--containerd VERSION] [--cycles N] SHIM_DIRECTORY
+
+A cycle runs and deletes a container of the pod with ctr, and asks the shim for an exec in another one and for an exec
+with a terminal that fails.
 """
 
+import glob
 import os
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, f"{HERE}/.."]
 from ctr import Engine  # noqa: E402
+from direct import Client  # noqa: E402
 from suite import Failure, check, eventually, on_private_host, parser  # noqa: E402
 
 EVERY = 100
+POD = ["--annotation", "io.containerd.runc.v2.group=pod", "--null-io"]
+GROWTH = 256  # KiB that the allocator may keep
 
 
-def look(pid):
-    """RSS in KiB and the number of descriptors."""
+def look(engine, pid):
+    """What must not grow: the shim's RSS in KiB, and numbers of things."""
+    time.sleep(0.5)  # the last worker is about to end
     with open(f"/proc/{pid}/smaps_rollup") as rollup:
         (rss,) = [int(line.split()[1]) for line in rollup if line.startswith("Rss:")]
-    return rss, len(os.listdir(f"/proc/{pid}/fd"))
+    with open(f"/proc/{pid}/task/{pid}/children") as children:
+        processes = len(children.read().split())
+    with open("/proc/self/mountinfo") as mounts:
+        mounted = sum(engine.work in line for line in mounts)
+    cgroups = sum(path.endswith("/") for path in glob.glob("/sys/fs/cgroup/*/default/*/") + glob.glob("/sys/fs/cgroup/default/*/"))
+    states = len(glob.glob("/run/containerd/creel/*/*"))
+    return rss, {"descriptors": len(os.listdir(f"/proc/{pid}/fd")), "processes": processes, "mounts": mounted,
+                 "cgroups": cgroups, "states": states}  # fmt: skip
+
+
+def soak(engine, cycles):
+    screen = f"{engine.work}/screen"
+    os.mkfifo(screen)
+    reader = os.open(screen, os.O_RDONLY | os.O_NONBLOCK)
+    with engine.running("c", flags=POD[:2]):
+        shim, first = engine.shim_of("c"), None
+        client = Client(*glob.glob(f"{engine.work}/state/io.containerd.runtime.v2.task/*/c"))
+        for number in range(1, cycles + 1):
+            check(engine.run(f"r{number}", "/bin/true", flags=POD).status == 0, f"run {number}")
+            check(client.exec("c", f"e{number}", "true"), f"exec {number}")
+            check(not client.exec("c", f"t{number}", "no-such-thing", terminal=screen), f"exec {number} should fail")
+            if number % EVERY == 0:
+                rss, counts = look(engine, shim)
+                first = first or (rss, counts)
+                print(f"{number} cycles: RSS {rss} KiB, {counts}", flush=True)
+                check(rss <= first[0] + GROWTH and counts == first[1], f"it grew from {first}")
+        client.close()
+    os.close(reader)
+    eventually(lambda: not engine.left(), "nothing left")
 
 
 def inside(options):
     engine = Engine(options, "io.containerd.creel.v2")
     try:
-        with engine.running("c"):
-            shim = engine.shim_of("c")
-            first = None
-            for number in range(options.execs):
-                engine.exec("c", f"e{number}", "true" if number % 2 else "no-such-thing")
-                if number % EVERY == EVERY - 1:
-                    first = first or look(shim)
-                    print(f"{number + 1} execs: {look(shim)}", flush=True)
-            last = look(shim)
-            check(last[0] <= first[0] + 256 and last[1] <= first[1], f"it grew from {first} to {last}")
-        for number in range(options.runs):
-            check(engine.run(f"r{number}", "/bin/true").status == 0, f"run {number}")
-        eventually(lambda: not engine.left(), lambda: f"left behind: {engine.left()}")
+        soak(engine, options.cycles)
         print("soak: 1 passed, 0 failed")
         return 0
     except Failure as failure:
@@ -49,8 +74,7 @@ def inside(options):
 
 def options():
     wanted = parser(__doc__)
-    wanted.add_argument("--execs", type=int, default=10_000)
-    wanted.add_argument("--runs", type=int, default=1_000)
+    wanted.add_argument("--cycles", type=int, default=10_000)
     return wanted
 
 

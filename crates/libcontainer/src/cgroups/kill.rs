@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{Error, Kind, Phase, Result, SysContext};
+use crate::host::describe_process;
 use crate::sys::signal;
 
 use super::freezer::timespec;
@@ -86,7 +87,8 @@ impl Cgroup {
                 return if stopped { self.thaw() } else { Ok(()) };
             };
             if Instant::now() >= deadline {
-                let what = format!("process {first} is still there {} seconds after SIGKILL", PATIENCE.as_secs());
+                let stuck = describe_process(*first);
+                let what = format!("{stuck} is still there {} seconds after SIGKILL", PATIENCE.as_secs());
                 return Err(Error::new(Kind::System, what)
                     .cause("it hangs in the kernel")
                     .remedy(format!("see /proc/{first}/stack, and try again when what it waits for is over")));

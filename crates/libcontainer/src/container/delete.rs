@@ -11,6 +11,7 @@ use super::state::{Init, State};
 use super::store::{Entry, missing};
 use super::teardown::{self, Whose};
 use crate::error::{During, Error, Kind, Phase, Result};
+use crate::host::describe_process;
 use crate::process::wait;
 
 /// Deletes a stopped or created container; with `force`, whatever its state, and a missing one is no error. Gives
@@ -103,8 +104,8 @@ fn end_process(init: Init, thaw: impl FnOnce() -> Result<()>) -> Result<()> {
     if wait::wait_for_end(init.as_fd(), wait::DEATH_LIMIT)? {
         return Ok(());
     }
-    Err(Error::new(Kind::System, format!("process {pid} does not die of SIGKILL"))
-        .cause("it is stuck in the kernel (state D in ps)")
+    Err(Error::new(Kind::System, format!("{} does not die of SIGKILL", describe_process(pid)))
+        .cause("it hangs in the kernel")
         .remedy("try again when what it waits for, often a network or FUSE file system, answers")
         .during(Phase::Delete))
 }

@@ -3,10 +3,12 @@
 mod cgroups;
 mod file;
 mod proc;
+mod process;
 mod systemd;
 
 pub use cgroups::{CgroupFacts, Hierarchy};
 pub use proc::HostProc;
+pub use process::describe_process;
 pub use systemd::SystemdFacts;
 
 pub(crate) use file::{read_all, read_file};

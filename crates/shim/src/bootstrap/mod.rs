@@ -56,29 +56,35 @@ pub fn start(args: &Args, sealed: Sealed) -> Result<(), String> {
         }
         path => Socket::at(Path::new(path))?,
     };
-    // Read by containerd up to 1.6 when it is started anew.
-    std::fs::write(bundle.join("address"), socket.address()).map_err(|error| format!("writing address: {error}"))?;
-    if let Some(listener) = listener {
-        let options = Options::from_any(dialect.options().as_ref()).map_err(|status| status.message)?;
-        let begun = begin(args, &dialect, &options, &bundle, (socket.path(), listener), sealed);
-        begun.inspect_err(|_| {
+    let is_new = listener.is_some();
+    let begun = tell_address(&bundle, &socket).and_then(|()| match listener {
+        Some(listener) => begin(args, &dialect, &bundle, (socket.path(), listener), sealed),
+        None => Ok(()),
+    });
+    begun.inspect_err(|_| {
+        if is_new {
             let _ = std::fs::remove_file(socket.path());
-        })?;
-    }
+        }
+    })?;
     crate::print(&dialect.answer(&socket.address()))
+}
+
+/// For containerd up to 1.7, which reads it when it is started anew.
+fn tell_address(bundle: &Path, socket: &Socket) -> Result<(), String> {
+    std::fs::write(bundle.join("address"), socket.address()).map_err(|error| format!("writing address: {error}"))
 }
 
 /// Becomes two: the caller goes on, its copy serves and never returns.
 fn begin(
     args: &Args,
     dialect: &Dialect,
-    options: &Options,
     bundle: &Path,
     (socket, listener): (&Path, OwnedFd),
     sealed: Sealed,
 ) -> Result<(), String> {
     let text = |error: libcontainer::Error| error.to_string();
-    placement::place(options).map_err(text)?;
+    let options = Options::from_any(dialect.options().as_ref()).map_err(|status| status.message)?;
+    placement::place(&options).map_err(text)?;
     own::forget_environment(&NOT_OURS).map_err(text)?;
     match own::fork().map_err(text)? {
         Forked::Parent(..) => Ok(()),

@@ -11,9 +11,11 @@ use libcontainer::container::{self, CreateOptions, Store};
 use libcontainer::process::sealed_exe::Sealed;
 use serde::Deserialize;
 
+use super::creating::Creating;
+use super::launch::launch;
 use super::{Answer, Handled, Job};
 use crate::events::encode;
-use crate::io::{self, Owner, Role, Stdio};
+use crate::io::{self, Owner, Stdio};
 use crate::mounts;
 use crate::options::Options;
 use crate::process::{Caller, Container, Name, Process};
@@ -66,12 +68,11 @@ impl Shim {
             options,
             init: Process::new(stdio, Vec::new()),
             execs: BTreeMap::new(),
-            is_creating: true,
             is_paused: false,
             shares_pids: false,
             init_exit: None,
         };
-        self.containers.insert(request.id.clone(), container);
+        self.creating.insert(request.id.clone(), Creating { container, waiting: Vec::new() });
         self.employ(Job::Create { caller, id: request.id, rootfs: request.rootfs }, || creation.carry_out());
         Ok(Answer::Later)
     }
@@ -82,17 +83,21 @@ impl Shim {
     }
 
     pub(super) fn created(&mut self, caller: Caller, id: &str, rootfs: Vec<Mount>, outcome: Outcome) {
-        let report = match outcome {
-            Ok(report) => report,
-            Err(status) => {
-                self.containers.remove(id);
-                return self.answer(caller, Err(status.within("OCI runtime create failed")));
+        let Some(Creating { container, waiting }) = self.creating.remove(id) else { return };
+        match outcome {
+            Ok(report) => {
+                self.containers.insert(id.to_owned(), container);
+                self.begin(caller, id, rootfs, report);
             }
-        };
+            Err(status) => self.answer(caller, Err(status.within("OCI runtime create failed"))),
+        }
+        waiting.into_iter().for_each(|(caller, request)| self.handle(caller, request));
+    }
+
+    /// A container is there.
+    fn begin(&mut self, caller: Caller, id: &str, rootfs: Vec<Mount>, report: Report) {
         let pid = report.pid;
-        // Nobody can have removed it: until now it was not there for others.
         let Some(container) = self.containers.get_mut(id) else { return };
-        container.is_creating = false;
         container.shares_pids = report.shares_pids;
         container.init.pid = pid;
         let (bundle, stdio) = (container.bundle.to_string_lossy().into_owned(), container.init.stdio.clone());
@@ -142,7 +147,6 @@ impl Creation {
     fn make(&self) -> Outcome {
         self.options.save(&self.bundle)?;
         let opened = io::open(&self.stdio, &self.owner)?;
-        take_as_own(&opened.child)?;
         let options = CreateOptions {
             id: self.id.clone(),
             bundle: self.bundle.clone(),
@@ -154,29 +158,9 @@ impl Creation {
             raw_console: true,
             ..CreateOptions::default()
         };
-        let made = container::create(&self.store, &options, self.sealed);
-        let launched = made.inspect_err(|_| {
-            opened.logger.iter().for_each(io::logger::Logger::kill);
-        })?;
-        let mut kept = opened.kept;
-        kept.extend(launched.console.map(|console| (Role::Console, console)));
-        Ok(Report {
-            pid: launched.pid.as_raw_pid(),
-            logger: opened.logger.map(|logger| logger.pid.as_raw_pid()),
-            shares_pids: shares_pids(&self.bundle),
-            warnings: launched.warnings,
-            kept,
-        })
+        let report = launch(opened, || container::create(&self.store, &options, self.sealed))?;
+        Ok(Report { shares_pids: shares_pids(&self.bundle), ..report })
     }
-}
-
-/// Makes streams those of the calling process, which what it launches inherits.
-pub(super) fn take_as_own(streams: &[std::os::fd::OwnedFd; 3]) -> Result<(), Status> {
-    let [stdin, stdout, stderr] = streams;
-    let taken = rustix::stdio::dup2_stdin(stdin)
-        .and_then(|()| rustix::stdio::dup2_stdout(stdout))
-        .and_then(|()| rustix::stdio::dup2_stderr(stderr));
-    taken.map_err(|errno| Status::new(Code::UNKNOWN, format!("dup2: {errno}")))
 }
 
 /// The little of config.json that matters here.
@@ -203,41 +187,4 @@ fn shares_pids(bundle: &Path) -> bool {
     let config: Config = serde_json::from_slice(&text).unwrap_or_default();
     let namespaces = config.linux.and_then(|linux| linux.namespaces).unwrap_or_default();
     !namespaces.iter().any(|namespace| namespace.kind == "pid" && namespace.path.is_empty())
-}
-
-impl Shim {
-    /// Keeps what a process leaves open here, and relays what has to be relayed.
-    pub(super) fn hold(&mut self, name: &Name, report: Report) {
-        let mut held = crate::process::Held {
-            logger: report
-                .logger
-                .filter(|pid| self.take_stranger(*pid).is_none())
-                .and_then(rustix::process::Pid::from_raw),
-            ..Default::default()
-        };
-        let mut pumps = Vec::new();
-        let (mut typed, mut screen, mut piped) = (None, None, None);
-        for (role, fd) in report.kept {
-            match role {
-                Role::Output => held.outputs.push(fd),
-                Role::Input => held.input = Some(fd),
-                Role::Console => held.console = Some(fd),
-                Role::Typed => typed = Some(fd),
-                Role::Screen => screen = Some(fd),
-                Role::Piped => piped = Some(fd),
-                Role::File => pumps.extend(piped.take().map(|pipe| io::pump::Pump::new(pipe, fd))),
-            }
-        }
-        if let Some(console) = &held.console {
-            let _ = rustix::fs::fcntl_setfl(console, rustix::fs::OFlags::NONBLOCK);
-            let master = || rustix::io::fcntl_dupfd_cloexec(console, 0).ok();
-            pumps.extend(screen.zip(master()).map(|(screen, master)| io::pump::Pump::new(master, screen)));
-            pumps.extend(typed.zip(master()).map(|(typed, master)| io::pump::Pump::new(typed, master)));
-        }
-        held.pumps = pumps.into_iter().map(|pump| self.add_pump(pump)).collect();
-        if let Some(process) = self.containers.get_mut(&name.container).and_then(|one| one.process_mut(&name.exec).ok())
-        {
-            process.held = held;
-        }
-    }
 }

@@ -144,7 +144,7 @@ impl Shim {
     }
 
     pub(super) fn shutdown(&mut self) -> Handled {
-        if self.containers.is_empty() {
+        if self.is_empty() {
             self.end();
         }
         Ok(Answer::Now(Vec::new()))

@@ -3,8 +3,10 @@
 //! What cannot block is answered at once; everything else goes to a worker, and a [`Job`] goes on when it has reported.
 
 pub mod create;
+pub mod creating;
 pub mod delete;
 mod exec;
+mod launch;
 mod life;
 mod query;
 mod signal;
@@ -48,12 +50,14 @@ pub(crate) enum Job {
     Kill { caller: Caller },
     Update { caller: Caller },
     KillRest { id: String },
+    GiveUp { id: String },
 }
 
 impl Shim {
     /// Answers a call, or sees to it that it will be.
-    pub(crate) fn handle(&mut self, caller: Caller, request: &Request) {
-        match self.dispatch(caller, request) {
+    pub(crate) fn handle(&mut self, caller: Caller, request: Request) {
+        let Some(request) = self.postpone(caller, request) else { return };
+        match self.dispatch(caller, &request) {
             Ok(Answer::Now(payload)) => self.answer(caller, Ok(payload)),
             Ok(Answer::Later) => {}
             Err(status) => self.answer(caller, Err(status)),
@@ -104,13 +108,18 @@ impl Shim {
                 }
                 self.tell_init_if_last(&id);
             }
+            // Of what the call that gave it up finds, it is told.
+            Job::GiveUp { id } => {
+                if let Err(status) = outcome {
+                    self.log.warning(format!("giving up container {id}: {}", status.message));
+                }
+            }
         }
     }
 
     /// A container that has been created.
     pub(crate) fn container(&mut self, id: &str) -> Result<&mut Container, Status> {
-        let found = self.containers.get_mut(id).filter(|container| !container.is_creating);
-        found.ok_or_else(|| Status::not_found("container not created"))
+        self.containers.get_mut(id).ok_or_else(|| Status::not_found("container not created"))
     }
 }
 

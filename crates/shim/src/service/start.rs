@@ -6,10 +6,10 @@ use libcontainer::container::{self, ExecOptions, Store};
 use libcontainer::process::sealed_exe::Sealed;
 use libcontainer::spec::{self, Process as ProcessSpec};
 
-use super::create::take_as_own;
+use super::launch::launch;
 use super::{Answer, Handled, Job};
 use crate::events::encode;
-use crate::io::{self, Owner, Role, Stdio};
+use crate::io::{self, Owner, Stdio};
 use crate::process::{Caller, Exit, Name, Stage};
 use crate::shim::Shim;
 use crate::ttrpc::Status;
@@ -122,7 +122,6 @@ impl Execution {
         let mut process: ProcessSpec = spec::parse_json(&self.spec)?;
         process.terminal = self.stdio.terminal;
         let opened = io::open(&self.stdio, &self.owner)?;
-        take_as_own(&opened.child)?;
         let options = ExecOptions {
             process,
             pid_file: None,
@@ -134,18 +133,6 @@ impl Execution {
             attach_console: self.stdio.terminal,
             raw_console: true,
         };
-        let made = container::exec(&self.store, &self.id, &options, self.sealed);
-        let launched = made.inspect_err(|_| {
-            opened.logger.iter().for_each(io::logger::Logger::kill);
-        })?;
-        let mut kept = opened.kept;
-        kept.extend(launched.console.map(|console| (Role::Console, console)));
-        Ok(Report {
-            pid: launched.pid.as_raw_pid(),
-            logger: opened.logger.map(|logger| logger.pid.as_raw_pid()),
-            warnings: launched.warnings,
-            kept,
-            ..Report::default()
-        })
+        launch(opened, || container::exec(&self.store, &self.id, &options, self.sealed))
     }
 }

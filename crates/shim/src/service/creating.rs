@@ -1,0 +1,52 @@
+//! Calls to a container that is being made: they wait until it is there, or is not.
+
+use containerd_shim_protos::api::DeleteRequest;
+use containerd_shim_protos::ttrpc::Request;
+use libcontainer::container;
+
+use super::{Job, parse};
+use crate::process::{Caller, Container};
+use crate::shim::Shim;
+use crate::ttrpc::{Code, Status};
+use crate::worker::Report;
+
+/// As many calls wait at most: a hook may hang for days, and somebody may ask for the container's state each second.
+const MOST_WAITING: usize = 256;
+
+/// A container that a worker is making.
+#[derive(Debug)]
+pub(crate) struct Creating {
+    /// What it will be.
+    pub(super) container: Container,
+    /// The calls that wait for it.
+    pub(super) waiting: Vec<(Caller, Request)>,
+}
+
+impl Shim {
+    /// Keeps a call to a container that is being made; gives back any other. A containerd that was killed and is back
+    /// would take "not created" for a shim that nobody needs, and the container would then be nobody's.
+    pub(super) fn postpone(&mut self, caller: Caller, request: Request) -> Option<Request> {
+        if self.creating.is_empty() {
+            return Some(request);
+        }
+        // All requests have the container's id in the same field.
+        let DeleteRequest { id, exec_id, .. } = parse(&request.payload).unwrap_or_default();
+        let Some(creating) = self.creating.get_mut(&id) else { return Some(request) };
+        let store = creating.container.store.clone();
+        let gives_up = request.method == "Delete" && exec_id.is_empty();
+        if gives_up || creating.waiting.len() < MOST_WAITING {
+            creating.waiting.push((caller, request));
+        } else {
+            let why = format!("container {id} is still being created");
+            self.answer(caller, Err(Status::new(Code::UNAVAILABLE, why)));
+        }
+        if gives_up {
+            self.employ(Job::GiveUp { id: id.clone() }, move || {
+                // Its hooks may hang. They end with its init, and so does the worker that runs them.
+                container::delete(&store, &id, true)?;
+                Ok(Report::default())
+            });
+        }
+        None
+    }
+}
