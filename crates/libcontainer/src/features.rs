@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::namespaces::Kind;
-use crate::{capabilities, rootfs, seccomp, spec};
+use crate::{attributes, capabilities, rootfs, seccomp, spec};
 
 type Names = &'static [&'static str];
 
@@ -31,6 +31,7 @@ struct Linux {
     apparmor: Switch,
     selinux: Switch,
     intel_rdt: Switch,
+    memory_policy: MemoryPolicy,
     mount_extensions: MountExtensions,
     net_devices: Switch,
 }
@@ -57,6 +58,12 @@ struct Seccomp {
 }
 
 #[derive(Debug, Serialize)]
+struct MemoryPolicy {
+    modes: Vec<&'static str>,
+    flags: Vec<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
 struct Switch {
     enabled: bool,
 }
@@ -79,7 +86,7 @@ pub fn features(version: &str, commit: &str) -> Features {
         linux: Linux {
             namespaces: namespaces(),
             capabilities: capabilities::known(u32::MAX),
-            cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: false },
+            cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
             seccomp: Seccomp {
                 enabled: true,
                 actions: seccomp::KNOWN_ACTIONS,
@@ -91,8 +98,12 @@ pub fn features(version: &str, commit: &str) -> Features {
             apparmor: Switch { enabled: true },
             selinux: Switch { enabled: true },
             intel_rdt: Switch { enabled: false },
+            memory_policy: MemoryPolicy {
+                modes: attributes::known_memory_modes(),
+                flags: attributes::known_memory_flags(),
+            },
             mount_extensions: MountExtensions { idmap: Switch { enabled: false } },
-            net_devices: Switch { enabled: false },
+            net_devices: Switch { enabled: true },
         },
         annotations: annotations(version, commit),
     }

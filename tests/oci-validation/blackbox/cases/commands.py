@@ -126,6 +126,16 @@ def features_tells_what_there_is(t):
     t.contains(features["linux"]["seccomp"]["actions"], "SCMP_ACT_ERRNO")
 
 
+@case(runc="1.1 has none of these", crun="the command came with 1.8.6")
+def features_tells_of_newer_fields_too(t):
+    linux = json.loads(t.rt("features").out)["linux"]
+    t.contains(linux["namespaces"], "time")
+    t.contains(linux["seccomp"]["actions"], "SCMP_ACT_NOTIFY")
+    t.contains(linux["memoryPolicy"]["modes"], "MPOL_INTERLEAVE")
+    t.contains(linux["memoryPolicy"]["flags"], "MPOL_F_STATIC_NODES")
+    t.equal(linux["netDevices"], {"enabled": True})
+
+
 @case()
 def version_in_runcs_format(t):
     for flag in ("--version", "-v"):
