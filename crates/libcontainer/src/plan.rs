@@ -18,7 +18,7 @@ use crate::lsm::{self, LsmPlan};
 use crate::namespaces::{self, Kind, NamespacesPlan};
 use crate::rootfs::{self, RootfsInput, RootfsPlan};
 use crate::seccomp::{self, SeccompPlan};
-use crate::spec::{Linux, Mount, Process, Spec};
+use crate::spec::{CONFIG, Linux, Mount, Process, Spec};
 use crate::sysctl::{self, Owned, SysctlPlan};
 use crate::terminal::TerminalPlan;
 use crate::userns::{self, UsernsPlan};
@@ -119,6 +119,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     let hooks = spec.hooks.as_ref().map(hooks::plan).transpose()?.unwrap_or_default();
     let process = plan_process(process, spec, request, &facts.process, true)?;
     let mut warnings = [rootfs.warnings.clone(), process.capabilities.warnings.clone()].concat();
+    warnings.extend(spec.unknown.iter().map(|field| format!("{CONFIG}: {field} is not known, and ignored")));
     warnings.extend(cgroup.unit.iter().flat_map(|unit| unit.warnings.clone()));
     Ok(Plan {
         sysctl: sysctl::plan(&linux.sysctl, owned, &spec.domainname)?,
