@@ -19,7 +19,7 @@ use crate::namespaces::{self, Kind, NamespacesPlan, TimePlan};
 use crate::netdev::{self, NetDevicePlan};
 use crate::rootfs::{self, RootfsInput, RootfsPlan};
 use crate::seccomp::{self, SeccompPlan};
-use crate::spec::{Linux, Mount, Process, Spec};
+use crate::spec::{CONFIG, Linux, Mount, Process, Spec};
 use crate::sysctl::{self, Owned, SysctlPlan};
 use crate::terminal::TerminalPlan;
 use crate::userns::{self, UsernsPlan};
@@ -132,6 +132,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     let process = plan_process(process, spec, request, &facts.process, true)?;
     let mut warnings = [rootfs.warnings.clone(), process.capabilities.warnings.clone()].concat();
     warnings.extend(lsm::check_mount_label(&linux.mount_label, facts.process.selinux)?);
+    warnings.extend(spec.unknown.iter().map(|field| format!("{CONFIG}: {field} is not known, and ignored")));
     warnings.extend(cgroup.unit.iter().flat_map(|unit| unit.warnings.clone()));
     Ok(Plan {
         sysctl: sysctl::plan(&linux.sysctl, owned, &spec.domainname)?,

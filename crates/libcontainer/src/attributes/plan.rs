@@ -107,8 +107,9 @@ pub fn plan(process: &Process, spec: &Spec, init: bool) -> Result<AttributesPlan
 }
 
 fn check_user(user: &User) -> Result<()> {
-    let ids = [("process.user.uid", user.uid), ("process.user.gid", user.gid)];
-    let groups = user.additional_gids.iter().map(|gid| ("process.user.additionalGids", *gid));
+    let ids = [("process.user.uid".to_owned(), user.uid), ("process.user.gid".to_owned(), user.gid)];
+    let groups = user.additional_gids.iter().enumerate();
+    let groups = groups.map(|(index, gid)| (format!("process.user.additionalGids[{index}]"), *gid));
     match ids.into_iter().chain(groups).find(|(_, id)| *id == NO_ID) {
         Some((field, id)) => Err(Error::invalid(field, format!("{id} is no id, the kernel reserves it"))),
         None if user.umask.is_some_and(|mask| mask > 0o777) => {

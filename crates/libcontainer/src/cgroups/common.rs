@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::spec::{Cpu, Pids, Rdma};
+use crate::error::{Error, Result};
+use crate::spec::{Cpu, HugepageLimit, Pids, Rdma};
 
 use super::write::CgroupWrite;
 
@@ -24,12 +25,31 @@ pub(super) fn cpuset(cpu: &Cpu) -> impl Iterator<Item = CgroupWrite> {
 }
 
 /// One line for each device, such as `mlx5_1 hca_handle=3 hca_object=10000`.
-pub(super) fn rdma(rdma: &BTreeMap<String, Rdma>) -> impl Iterator<Item = CgroupWrite> {
-    rdma.iter().map(|(device, limits)| {
+///
+/// # Errors
+/// If a device's name is none: it would be another line, or another limit.
+pub(super) fn rdma(rdma: &BTreeMap<String, Rdma>) -> Result<Vec<CgroupWrite>> {
+    let is_name = |device: &str| !device.is_empty() && !device.contains(char::is_whitespace);
+    if let Some(device) = rdma.keys().find(|device| !is_name(device)) {
+        return Err(Error::invalid("linux.resources.rdma", format!("\"{device}\" does not name a device")));
+    }
+    let write = |(device, limits): (&String, &Rdma)| {
         let mut value = device.clone();
         for (name, limit) in [("hca_handle", limits.hca_handles), ("hca_object", limits.hca_objects)] {
             value.extend(limit.map(|limit| format!(" {name}={limit}")));
         }
         CgroupWrite::new("rdma.max", value, format!("linux.resources.rdma[\"{device}\"]"))
-    })
+    };
+    Ok(rdma.iter().map(write).collect())
+}
+
+/// The size is part of a file's name: `2MB`, as config-linux.md "Huge page limits" has it.
+pub(super) fn check_page_size(index: usize, limit: &HugepageLimit) -> Result<()> {
+    let size = &limit.page_size;
+    let digits = ["KB", "MB", "GB"].iter().find_map(|unit| size.strip_suffix(unit));
+    if digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Ok(());
+    }
+    let field = format!("linux.resources.hugepageLimits[{index}].pageSize");
+    Err(Error::invalid(field, format!("\"{size}\" is not a number and KB, MB or GB")).remedy("write it as 2MB"))
 }

@@ -41,12 +41,13 @@ pub(super) fn limits(resources: &Resources) -> Result<Vec<CgroupWrite>> {
         self::block_io(block_io, &mut writes);
     }
     for (index, limit) in resources.hugepage_limits.iter().enumerate() {
+        super::common::check_page_size(index, limit)?;
         hugepages(index, limit, &mut writes);
     }
     if let Some(network) = &resources.network {
         self::network(network, &mut writes);
     }
-    writes.extend(super::common::rdma(&resources.rdma));
+    writes.extend(super::common::rdma(&resources.rdma)?);
     Ok(writes)
 }
 

@@ -34,9 +34,10 @@ pub fn writes(resources: &Resources) -> Result<Vec<CgroupWrite>> {
         writes.extend(super::common::cpuset(cpu));
     }
     for (index, limit) in resources.hugepage_limits.iter().enumerate() {
+        super::common::check_page_size(index, limit)?;
         hugepages(index, limit, &mut writes);
     }
-    writes.extend(super::common::rdma(&resources.rdma));
+    writes.extend(super::common::rdma(&resources.rdma)?);
     // Last, so that they have the last word.
     for (file, value) in &resources.unified {
         unified(file, value, &mut writes)?;

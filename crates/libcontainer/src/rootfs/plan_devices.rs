@@ -99,6 +99,11 @@ fn node(i: usize, device: &Device) -> Result<DeviceNode> {
         Ok(number) if value < limit => Ok(number),
         _ => Err(Error::invalid(field(name), format!("{value} is not between 0 and {}", limit - 1))),
     };
+    for (name, id) in [("uid", device.uid), ("gid", device.gid)] {
+        if id == Some(u32::MAX) {
+            return Err(Error::invalid(field(name), format!("{} is no id, the kernel reserves it", u32::MAX)));
+        }
+    }
     Ok(DeviceNode {
         path,
         kind,

@@ -7,8 +7,10 @@
 mod cgroup;
 mod linux;
 mod list;
+mod nul;
 mod process;
 mod seccomp;
+mod unknown;
 
 pub use cgroup::*;
 pub use linux::*;
@@ -48,6 +50,9 @@ pub struct Spec {
     #[serde(deserialize_with = "null_as_default")]
     pub annotations: BTreeMap<String, String>,
     pub linux: Option<Linux>,
+    /// The JSON paths of fields that are not known, as [`Spec::load`] found them.
+    #[serde(skip)]
+    pub unknown: Vec<String>,
 }
 
 /// config.md "Root".
@@ -133,6 +138,18 @@ impl Spec {
         Ok(spec)
     }
 
+    /// As [`Spec::parse`], for a config.json that was not looked at before: notes the fields that are not known.
+    ///
+    /// # Errors
+    /// Those of [`Spec::parse`]; a string with a NUL character, which the kernel would cut there.
+    pub fn parse_noting_unknown(bytes: &[u8], path: &Path) -> Result<Spec> {
+        // What cannot be parsed is parsed again by what can tell where.
+        let Ok((mut spec, unknown)) = unknown::parse(bytes) else { return Self::parse(bytes, path) };
+        check(&spec, bytes).map_err(|error| error.within(path.display()).during(Phase::LoadSpec))?;
+        spec.unknown = unknown;
+        Ok(spec)
+    }
+
     /// Reads a bundle's config.json; gives its bytes as well, since the state store keeps them.
     ///
     /// # Errors
@@ -148,7 +165,7 @@ impl Spec {
                 error
             }
         })?;
-        Ok((Self::parse(&bytes, &path)?, bytes))
+        Ok((Self::parse_noting_unknown(&bytes, &path)?, bytes))
     }
 }
 
@@ -165,6 +182,15 @@ pub fn parse_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
             _ => Error::new(Kind::Invalid, error.to_string()),
         }
     })
+}
+
+/// What serde's types do not check.
+fn check(spec: &Spec, bytes: &[u8]) -> Result<()> {
+    check_version(&spec.oci_version)?;
+    match nul::find(bytes) {
+        Some(field) => Err(Error::invalid(field, "it contains a NUL character")),
+        None => Ok(()),
+    }
 }
 
 /// The spec follows SemVer: 1.x up to ours is fully known; a later 1.x adds fields only, which are ignored as runc does.
@@ -218,6 +244,18 @@ mod tests {
             let error = parse(&format!("{{\"ociVersion\":\"{version}\"}}")).expect_err(version);
             assert_eq!(error.kind(), Kind::Invalid);
         }
+    }
+
+    #[test]
+    fn unknown_fields_are_noted_with_their_paths() {
+        let json = r#"{"ociVersion":"1.0.2","new":{},"windows":{},"process":{"argz":["x"],"user":{"uidd":1}},
+            "mounts":[{"destination":"/a","opts":[]}],"linux":{"resources":{"cpu":{"share":1}}},"hooks":null}"#;
+        let spec = Spec::parse_noting_unknown(json.as_bytes(), Path::new("config.json")).expect("valid");
+        let wanted = ["new", "process.argz", "process.user.uidd", "mounts[0].opts", "linux.resources.cpu.share"];
+        assert_eq!(spec.unknown, wanted);
+        assert!(parse(json).expect("valid").unknown.is_empty());
+        let error = Spec::parse_noting_unknown(br#"{"ociVersion":"1.0.2","mounts":[1]}"#, Path::new("config.json"));
+        assert!(error.expect_err("a number").to_string().contains("mounts[0]: invalid type"));
     }
 
     #[test]
