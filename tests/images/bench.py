@@ -42,16 +42,8 @@ def image(path, wanted):
 
 def timed(*commands):
     """Seconds of the commands one after the other, and the largest peak of one of their processes, in MiB."""
-    begin, peak = time.monotonic(), 0
-    for command in commands:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        errors = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise RuntimeError(f"{command}: {errors.decode(errors='replace')}")
-        peak = max(peak, usage.ru_maxrss / 1024)
-    return time.monotonic() - begin, peak
+    rows = [oci.measured(*command) for command in commands]
+    return sum(row[0] for row in rows), max(row[2] for row in rows)
 
 
 def creel(tool, address, work):

@@ -11,6 +11,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tarfile
 import time
 
@@ -124,6 +125,23 @@ def run(*command, timeout=300, **more):
     if done.returncode:
         raise AssertionError(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout.decode(errors='replace')}")
     return done.stdout.decode(errors="replace")
+
+
+# A process's peak counts from its parent's at the time of the fork; so the parent is one that has no memory to speak of.
+MEASURE = """
+import os, subprocess, sys, time
+begin = time.monotonic()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(time.monotonic() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def measured(*command, timeout=600):
+    """Runs a command that must succeed; gives its seconds, those of CPUs, and its peak of memory in MiB."""
+    seconds, cpu, peak = run(sys.executable, "-S", "-E", "-c", MEASURE, *command, timeout=timeout).split()[-3:]
+    return float(seconds), float(cpu), float(peak)
 
 
 def tree(root, times=True):

@@ -62,7 +62,8 @@ pub fn build(image: &Config, request: &Request, rootfs: &Path, volumes: Vec<Valu
         mounts.extend(resolver());
     }
     Ok(json!({
-        "ociVersion": "1.2.0",
+        // Nothing newer is used, and older runtimes (crun 1.8) refuse newer numbers.
+        "ociVersion": "1.0.2",
         "process": process(execution, request, &identity)?,
         "root": {"path": "rootfs", "readonly": request.read_only},
         "hostname": request.hostname.as_deref().unwrap_or("creel"),
