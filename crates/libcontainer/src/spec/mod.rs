@@ -249,7 +249,8 @@ mod tests {
     #[test]
     fn unknown_fields_are_noted_with_their_paths() {
         let json = r#"{"ociVersion":"1.0.2","new":{},"windows":{},"process":{"argz":["x"],"user":{"uidd":1}},
-            "mounts":[{"destination":"/a","opts":[]}],"linux":{"resources":{"cpu":{"share":1}}},"hooks":null}"#;
+            "mounts":[{"destination":"/a","opts":[]}],"hooks":null,
+            "linux":{"resources":{"cpu":{"share":1}},"seccomp":{"defaultAction":"SCMP_ACT_ALLOW","comment":"for readers"}}}"#;
         let spec = Spec::parse_noting_unknown(json.as_bytes(), Path::new("config.json")).expect("valid");
         let wanted = ["new", "process.argz", "process.user.uidd", "mounts[0].opts", "linux.resources.cpu.share"];
         assert_eq!(spec.unknown, wanted);
