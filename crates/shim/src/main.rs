@@ -4,6 +4,7 @@
 //! libcontainer in-process and executes no second program.
 
 mod args;
+mod backlog;
 mod bootstrap;
 mod events;
 mod io;
@@ -14,6 +15,7 @@ mod options;
 mod poll;
 mod process;
 mod reaper;
+mod relays;
 mod service;
 mod shim;
 mod ttrpc;

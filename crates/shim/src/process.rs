@@ -73,10 +73,20 @@ pub struct Held {
     pub input: Option<OwnedFd>,
     /// The terminal's master.
     pub console: Option<OwnedFd>,
-    /// The pumps that end with the process.
+    /// The pump of what is typed.
+    pub typed: Option<u32>,
+    /// The pumps of its output.
     pub pumps: Vec<u32>,
     /// The program that takes its output.
     pub logger: Option<Pid>,
+}
+
+impl Held {
+    /// What is left of another process's output, together with this one's.
+    pub fn join(&mut self, other: Held) {
+        self.outputs.extend(other.outputs);
+        self.pumps.extend(other.pumps);
+    }
 }
 
 /// A process.

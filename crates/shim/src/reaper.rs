@@ -1,19 +1,17 @@
 //! The one place where children are collected: workers, loggers, containers' processes, and whatever a container left to
 //! us as the subreaper.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use rustix::process::{WaitOptions, WaitStatus};
 
 use crate::events::timestamp;
-use crate::process::{Exit, Name, Stage};
+use crate::process::{Exit, Name, Process, Stage};
 use crate::service::Job;
 use crate::shim::Shim;
 use containerd_shim_protos::events::task::TaskExit;
 use containerd_shim_protos::protobuf::MessageField;
 
-/// How long a process's end is kept for its output to be read.
-const LONGEST_LINGERING: Duration = Duration::from_millis(100);
 /// What shells add to a signal's number.
 const SIGNALLED: i32 = 128;
 
@@ -34,7 +32,7 @@ impl Shim {
                 continue;
             }
             match self.owner(pid.as_raw_pid()) {
-                Some(name) => self.has_ended(name, exit),
+                Some(name) => self.linger(name, exit),
                 None if self.part_from(pid) => {}
                 None if self.awaits_processes() => {
                     self.strangers.push(Stranger { pid: pid.as_raw_pid(), exit });
@@ -46,45 +44,20 @@ impl Shim {
 
     /// Whose process has this pid.
     fn owner(&self, pid: i32) -> Option<Name> {
-        let is_it = |process: &crate::process::Process| process.pid == pid && process.exit.is_none();
+        let alive = |process: &Process| process.pid == pid && process.exit.is_none();
         self.containers.iter().find_map(|(id, container)| {
-            if is_it(&container.init) {
+            if alive(&container.init) && !self.lingers(id, "") {
                 return Some(Name::init(id));
             }
-            let exec = container.execs.iter().find(|(_, exec)| is_it(exec)).map(|(name, _)| name.clone())?;
-            Some(Name { container: id.clone(), exec })
+            let exec = container.execs.iter().find(|(name, exec)| alive(exec) && !self.lingers(id, name));
+            exec.map(|(name, _)| Name { container: id.clone(), exec: name.clone() })
         })
     }
 
     /// A worker has reported a process: it may have ended already.
     pub(crate) fn meet(&mut self, name: &Name, pid: i32) {
         if let Some(exit) = self.take_stranger(pid) {
-            self.has_ended(name.clone(), exit);
-        }
-    }
-
-    /// A process has ended; its end is told when its last words have been read. A client that hears of it before it has
-    /// as much as opened the FIFO gives that up (`ctr` does), and the output of a fast process would be lost.
-    fn has_ended(&mut self, name: Name, exit: Exit) {
-        match self.has_unread_output(&name) {
-            true => self.lingering.push((name, exit, Instant::now() + LONGEST_LINGERING)),
-            false => self.ended(&name, exit),
-        }
-    }
-
-    fn has_unread_output(&self, name: &Name) -> bool {
-        let process = self.containers.get(&name.container).and_then(|container| container.process(&name.exec).ok());
-        let outputs = process.map(|process| process.held.outputs.as_slice()).unwrap_or_default();
-        outputs.iter().any(|fifo| rustix::io::ioctl_fionread(fifo).is_ok_and(|unread| unread > 0))
-    }
-
-    /// Tells of those whose output was read, or who have waited long enough for that.
-    pub(crate) fn stop_lingering(&mut self, now: Instant) {
-        for (name, exit, until) in std::mem::take(&mut self.lingering) {
-            match now < until && self.has_unread_output(&name) {
-                true => self.lingering.push((name, exit, until)),
-                false => self.ended(&name, exit),
-            }
+            self.linger(name.clone(), exit);
         }
     }
 
@@ -133,9 +106,6 @@ impl Shim {
         process.stage = Stage::Stopped;
         process.held.console = None;
         let (pid, waiters) = (process.pid, std::mem::take(&mut process.waiters));
-        // Before anybody hears of the end, so that the last words come first where they can.
-        let pumps = process.held.pumps.clone();
-        pumps.into_iter().for_each(|pump| self.finish_pump(pump));
         self.publish(&TaskExit {
             container_id: name.container.clone(),
             id: if name.is_init() { name.container.clone() } else { name.exec.clone() },

@@ -17,21 +17,20 @@ use rustix::process::Pid;
 
 use containerd_shim_protos::events::task::TaskOOM;
 
+use crate::backlog::Lingering;
 use crate::events::{Event, Publisher};
-use crate::io::pump::{Pump, State};
+use crate::io::pump::Pump;
 use crate::log::Log;
 use crate::poll::{Poll, Token};
-use crate::process::{Caller, Container, Exit, Name};
+use crate::process::{Caller, Container};
 use crate::reaper::Stranger;
 use crate::service::Job;
 use crate::service::creating::Creating;
-use crate::service::delete::Parting;
+use crate::service::parting::Parting;
 use crate::ttrpc::Connection;
 use crate::ttrpc::connection::Reply;
 use crate::worker::{Outcome, Worker};
 
-/// How often a terminal that no process has open is looked at again.
-const HUNG_UP_RETRY: Duration = Duration::from_millis(50);
 /// How long a shim waits for its first, or next, container. A containerd that was killed after it had started a shim, or
 /// before it could tell it to end, does not always remember it.
 const LONGEST_EMPTY: Duration = Duration::from_secs(60);
@@ -64,20 +63,19 @@ pub struct Shim {
     pub(crate) containers: BTreeMap<String, Container>,
     pub(crate) creating: BTreeMap<String, Creating>,
     pub(crate) strangers: Vec<Stranger>,
-    /// Ended, with output that was not read yet, and until when to wait for that.
-    pub(crate) lingering: Vec<(Name, Exit, Instant)>,
+    pub(crate) lingering: Vec<Lingering>,
     pub(crate) partings: Vec<Parting>,
     listener: OwnedFd,
     socket: PathBuf,
     signals: OwnedFd,
-    poll: Poll,
+    pub(crate) poll: Poll,
     publisher: Publisher,
     connections: BTreeMap<u32, Connection>,
     workers: BTreeMap<u32, (Worker, Job)>,
-    pumps: BTreeMap<u32, Pump>,
+    pub(crate) pumps: BTreeMap<u32, Pump>,
     /// By container.
     memory: BTreeMap<String, (u32, OomWatch)>,
-    hung_up_until: Option<Instant>,
+    pub(crate) hung_up_until: Option<Instant>,
     /// Since when there is no container.
     empty_since: Option<Instant>,
     /// Told to end: with the last event taken, or at this time.
@@ -147,7 +145,7 @@ impl Shim {
     }
 
     /// A number that nothing else has.
-    fn number(&mut self) -> u32 {
+    pub(crate) fn number(&mut self) -> u32 {
         self.numbers = self.numbers.wrapping_add(1);
         self.numbers
     }
@@ -261,51 +259,6 @@ impl Shim {
         self.reap();
     }
 
-    // Streams that are relayed.
-
-    /// Relays a stream; gives the number to end it by.
-    pub(crate) fn add_pump(&mut self, pump: Pump) -> u32 {
-        let number = self.number();
-        self.pumps.insert(number, pump);
-        self.serve_pump(number);
-        number
-    }
-
-    fn serve_pump(&mut self, number: u32) {
-        if let Some(pump) = self.pumps.get_mut(&number) {
-            pump.run();
-            self.watch_pump(number);
-        }
-    }
-
-    fn watch_pump(&mut self, number: u32) {
-        let Some(pump) = self.pumps.get(&number) else { return };
-        for (token, (fd, flags)) in [(Token::Source(number), pump.source()), (Token::Sink(number), pump.sink())] {
-            self.poll.watch(token, fd, flags);
-        }
-        match pump.state() {
-            State::Done => drop(self.pumps.remove(&number)),
-            State::HungUp => self.hung_up_until = Some(Instant::now() + HUNG_UP_RETRY),
-            State::Reading | State::Writing => {}
-        }
-    }
-
-    /// The process of a stream has ended: relays what is left.
-    pub(crate) fn finish_pump(&mut self, number: u32) {
-        if let Some(pump) = self.pumps.get_mut(&number) {
-            pump.finish();
-            self.watch_pump(number);
-        }
-    }
-
-    /// Gives up what is left.
-    pub(crate) fn drop_pump(&mut self, number: u32) {
-        if let Some(pump) = self.pumps.remove(&number) {
-            self.poll.watch(Token::Source(number), pump.source().0, EventFlags::empty());
-            self.poll.watch(Token::Sink(number), pump.sink().0, EventFlags::empty());
-        }
-    }
-
     // Lack of memory.
 
     /// Watches a container that was just created, before it can use any.
@@ -390,11 +343,9 @@ impl Shim {
     fn deadline(&self) -> Option<Instant> {
         let partings = self.partings.iter().map(Parting::deadline).min();
         let empty = self.empty_since.filter(|_| self.ending.is_none()).map(|since| since + LONGEST_EMPTY);
-        let lingering = (!self.lingering.is_empty()).then(Instant::now);
-        [self.publisher.retry_at(), self.hung_up_until, self.ending, partings, empty, lingering]
-            .into_iter()
-            .flatten()
-            .min()
+        let lingering = self.lingering.iter().map(Lingering::deadline).min();
+        let ending = self.ending.filter(|_| self.partings.is_empty());
+        [self.publisher.retry_at(), self.hung_up_until, ending, partings, empty, lingering].into_iter().flatten().min()
     }
 
     fn keep_time(&mut self) {
@@ -404,13 +355,8 @@ impl Shim {
             self.publisher.retry(now);
             self.watch_publisher();
         }
-        if self.hung_up_until.is_some_and(|at| at <= now) {
-            self.hung_up_until = None;
-            let hung_up = |(number, pump): (&u32, &Pump)| (pump.state() == State::HungUp).then_some(*number);
-            let numbers: Vec<u32> = self.pumps.iter().filter_map(hung_up).collect();
-            numbers.into_iter().for_each(|number| self.serve_pump(number));
-        }
-        self.press_loggers(now);
+        self.retry_hung_up(now);
+        self.look_after_partings(now);
         self.stop_lingering(now);
         match self.is_empty() {
             true if *self.empty_since.get_or_insert(now) + LONGEST_EMPTY <= now => self.end(),
@@ -424,13 +370,15 @@ impl Shim {
         self.containers.is_empty() && self.creating.is_empty()
     }
 
-    /// `Shutdown`: end when the last events are taken.
+    /// `Shutdown`: end when the last output and the last events are taken.
     pub(crate) fn end(&mut self) {
         self.ending.get_or_insert(Instant::now() + LAST_EVENTS);
     }
 
     fn is_over(&self) -> bool {
         let answered = !self.connections.values().any(Connection::wants_to_write);
-        self.ending.is_some_and(|at| answered && self.publisher.is_idle() || at <= Instant::now())
+        let ends = self.ending.is_some_and(|at| answered && self.publisher.is_idle() || at <= Instant::now());
+        // They end by themselves.
+        ends && self.partings.is_empty()
     }
 }

@@ -99,8 +99,8 @@ class Engine(Daemon):
         finally:
             self.remove(name)
 
-    def in_terminal(self, *arguments, size=(24, 80), typed=b"", limit=LIMIT):
-        """Runs ctr on a terminal; gives its status and what it showed."""
+    def in_terminal(self, *arguments, size=(24, 80), typed=b"", limit=LIMIT, pause=0):
+        """Runs ctr on a terminal, which shows 2 KiB at a time, then pauses; gives its status and what it showed."""
         pid, master = pty.fork()
         if pid == 0:
             os.execvpe("ctr", self.command(*arguments), self.environment)
@@ -114,11 +114,12 @@ class Engine(Daemon):
                 if not select.select([master], [], [], max(0, deadline - time.monotonic()))[0]:
                     raise Failure(f"{' '.join(arguments)}: not within {limit} s; it showed {shown!r}")
                 try:
-                    if not (read := os.read(master, 65536)):
+                    if not (read := os.read(master, 2048)):
                         break
                 except OSError:
                     break
                 shown += read
+                time.sleep(pause)
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), without_warnings(shown.decode(errors="replace"))
         except Failure:
             os.kill(pid, signal.SIGKILL)

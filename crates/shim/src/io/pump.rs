@@ -18,8 +18,10 @@ pub struct Pump {
     to: OwnedFd,
     /// What was read and is not yet written.
     chunk: Vec<u8>,
-    /// The process has exited: what is there now is all that there will be.
+    /// Nothing more will be written: what is there now is all that there will be.
     is_last: bool,
+    /// How many bytes it has written.
+    relayed: u64,
     /// What it does next.
     state: State,
 }
@@ -40,12 +42,22 @@ pub enum State {
 impl Pump {
     /// Between two descriptors that do not block.
     pub fn new(from: OwnedFd, to: OwnedFd) -> Pump {
-        Pump { from, to, chunk: Vec::new(), is_last: false, state: State::Reading }
+        Pump { from, to, chunk: Vec::new(), is_last: false, relayed: 0, state: State::Reading }
     }
 
     /// What it waits for.
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// Whether it ends when nothing is left.
+    pub fn is_ending(&self) -> bool {
+        self.is_last
+    }
+
+    /// How many bytes it has written.
+    pub fn relayed(&self) -> u64 {
+        self.relayed
     }
 
     /// Where it reads, and what to watch that for.
@@ -58,7 +70,7 @@ impl Pump {
         (self.to.as_fd(), if self.state == State::Writing { EventFlags::OUT } else { EventFlags::empty() })
     }
 
-    /// The process has exited: go on, each time that it is run, until nothing is left, then end.
+    /// Nothing more will be written: go on, each time that it is run, until nothing is left, then end.
     pub fn finish(&mut self) {
         self.is_last = true;
         self.run();
@@ -77,7 +89,10 @@ impl Pump {
     fn step(&mut self) -> Result<(), State> {
         while !self.chunk.is_empty() {
             match rustix::io::write(&self.to, &self.chunk) {
-                Ok(written) => drop(self.chunk.drain(..written)),
+                Ok(written) => {
+                    self.chunk.drain(..written);
+                    self.relayed += written as u64;
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Err(State::Writing),
                 // Nobody reads it any more, or the disk is full: it is dropped, so that the process goes on.
@@ -159,6 +174,29 @@ mod tests {
         let mut buffer = [0u8; 64];
         assert_eq!(rustix::io::read(&reader, &mut buffer[..]), Ok(10));
         assert_eq!(rustix::io::read(&reader, &mut buffer[..]), Ok(0), "its end is closed");
+    }
+
+    /// With the other end open elsewhere, so that only EAGAIN tells that nothing is left: what the kernel still carries
+    /// from one end to the other must not be missed.
+    #[test]
+    fn the_last_run_takes_all_that_a_terminal_holds() {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        for round in 0..200 {
+            let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+            let master = openpt(flags).expect("openpt");
+            grantpt(&master).and_then(|()| unlockpt(&master)).expect("unlockpt");
+            let name = ptsname(&master, Vec::new()).expect("ptsname");
+            let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::NONBLOCK;
+            let holder = rustix::fs::open(&name, flags, rustix::fs::Mode::empty()).expect("open");
+            rustix::fs::fcntl_setfl(&master, rustix::fs::OFlags::NONBLOCK).expect("O_NONBLOCK");
+            let mut written = 0;
+            while let Ok(count) = rustix::io::write(&holder, &[b'x'; 100]) {
+                written += count as u64;
+            }
+            let mut pump = Pump::new(master, crate::io::null().expect("null"));
+            pump.finish();
+            assert_eq!((pump.state(), pump.relayed()), (State::Done, written), "round {round}");
+        }
     }
 
     #[test]

@@ -1,44 +1,19 @@
 //! `Delete`: what is left of a container, or of another process of it; and `Shutdown`.
 
-use std::time::{Duration, Instant};
-
 use containerd_shim_protos::api::{DeleteRequest, DeleteResponse};
 use containerd_shim_protos::events::task::TaskDelete;
 use containerd_shim_protos::protobuf::MessageField;
 use libcontainer::container;
 use libcontainer::error::Kind;
-use rustix::process::{Pid, Signal, kill_process};
 
 use super::create::ROOTFS;
 use super::{Answer, Handled, Job};
 use crate::events::{encode, timestamp};
 use crate::mounts;
-use crate::process::{Caller, Exit, Held, Process, Stage};
+use crate::process::{Caller, Exit, Process, Stage};
 use crate::shim::Shim;
 use crate::ttrpc::Status;
 use crate::worker::{Outcome, Report};
-
-/// How long a logger has to end by itself, at the end of its input; then it is told to, and has a while to write out
-/// what it has, as containerd grants it; then it is killed.
-const LOGGER_LIMITS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(12)];
-
-/// A logger whose process is deleted: the answer waits until it has written everything.
-#[derive(Debug)]
-pub struct Parting {
-    logger: Pid,
-    caller: Caller,
-    answer: Vec<u8>,
-    begun: Instant,
-    /// How many of [`LOGGER_LIMITS`] are over.
-    pressed: usize,
-}
-
-impl Parting {
-    /// When it is to be pressed.
-    pub fn deadline(&self) -> Instant {
-        self.begun + LOGGER_LIMITS.get(self.pressed).copied().unwrap_or(Duration::from_secs(3600))
-    }
-}
 
 impl Shim {
     pub(super) fn delete(&mut self, caller: Caller, request: &DeleteRequest) -> Handled {
@@ -66,7 +41,8 @@ impl Shim {
         }
         let exec = container.execs.remove(&request.exec_id);
         if let Some(exec) = exec {
-            self.part(caller, exec);
+            let answer = encode(&response(&exec));
+            self.part(caller, exec.held, answer);
         }
         Ok(Answer::Later)
     }
@@ -92,52 +68,11 @@ impl Shim {
             exited_at: MessageField::some(timestamp(exit.at)),
             ..TaskDelete::default()
         });
-        for exec in container.execs.into_values() {
-            self.let_go(exec.held);
-        }
-        self.part(caller, container.init);
-    }
-
-    /// Answers when nothing of the process is left.
-    fn part(&mut self, caller: Caller, process: Process) {
-        let exit = process.exit.unwrap_or(unknown_exit());
-        let response = DeleteResponse {
-            pid: process.pid.unsigned_abs(),
-            exit_status: exit.status,
-            exited_at: MessageField::some(timestamp(exit.at)),
-            ..DeleteResponse::default()
-        };
-        let (answer, logger) = (encode(&response), process.held.logger);
-        self.let_go(process.held);
-        match logger {
-            Some(logger) => {
-                self.partings.push(Parting { logger, caller, answer, begun: Instant::now(), pressed: 0 });
-            }
-            None => self.answer(caller, Ok(answer)),
-        }
-    }
-
-    fn let_go(&mut self, held: Held) {
-        held.pumps.iter().for_each(|pump| self.drop_pump(*pump));
-    }
-
-    /// A child has ended: whether it was a logger.
-    pub(crate) fn part_from(&mut self, pid: Pid) -> bool {
-        if let Some(index) = self.partings.iter().position(|parting| parting.logger == pid) {
-            let parting = self.partings.swap_remove(index);
-            self.answer(parting.caller, Ok(parting.answer));
-            return true;
-        }
-        self.part_from_logger(pid)
-    }
-
-    /// Presses loggers that take too long.
-    pub(crate) fn press_loggers(&mut self, now: Instant) {
-        for parting in self.partings.iter_mut().filter(|parting| parting.deadline() <= now) {
-            let signal = if parting.pressed == 0 { Signal::TERM } else { Signal::KILL };
-            let _ = kill_process(parting.logger, signal);
-            parting.pressed += 1;
-        }
+        let answer = encode(&response(&container.init));
+        // Execs that nobody deletes go with it, their last words too.
+        let mut held = container.init.held;
+        container.execs.into_values().for_each(|exec| held.join(exec.held));
+        self.part(caller, held, answer);
     }
 
     pub(super) fn shutdown(&mut self) -> Handled {
@@ -145,6 +80,16 @@ impl Shim {
             self.end();
         }
         Ok(Answer::Now(Vec::new()))
+    }
+}
+
+fn response(process: &Process) -> DeleteResponse {
+    let exit = process.exit.unwrap_or(unknown_exit());
+    DeleteResponse {
+        pid: process.pid.unsigned_abs(),
+        exit_status: exit.status,
+        exited_at: MessageField::some(timestamp(exit.at)),
+        ..DeleteResponse::default()
     }
 }
 

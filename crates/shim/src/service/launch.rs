@@ -46,7 +46,7 @@ impl Shim {
         let has_lost_logger = report.logger.is_some_and(|pid| self.take_stranger(pid).is_some());
         let logger = report.logger.filter(|_| !has_lost_logger).and_then(Pid::from_raw);
         let mut held = Held { logger, ..Held::default() };
-        let mut pumps = Vec::new();
+        let (mut pumps, mut keys) = (Vec::new(), None);
         let (mut typed, mut screen, mut piped) = (None, None, None);
         for (role, fd) in report.kept {
             match role {
@@ -63,8 +63,9 @@ impl Shim {
             let _ = rustix::fs::fcntl_setfl(console, OFlags::NONBLOCK);
             let master = || rustix::io::fcntl_dupfd_cloexec(console, 0).ok();
             pumps.extend(screen.zip(master()).map(|(screen, master)| Pump::new(master, screen)));
-            pumps.extend(typed.zip(master()).map(|(typed, master)| Pump::new(typed, master)));
+            keys = typed.zip(master()).map(|(typed, master)| Pump::new(typed, master));
         }
+        held.typed = keys.map(|pump| self.add_pump(pump));
         held.pumps = pumps.into_iter().map(|pump| self.add_pump(pump)).collect();
         if let Some(process) = self.containers.get_mut(&name.container).and_then(|one| one.process_mut(&name.exec).ok())
         {

@@ -9,6 +9,7 @@ mod exec;
 mod launch;
 mod life;
 mod loggers;
+pub mod parting;
 mod query;
 mod signal;
 mod start;

@@ -15,10 +15,12 @@ impl Shim {
     pub(super) fn kill(&mut self, caller: Caller, request: &KillRequest) -> Handled {
         let signal = i32::try_from(request.signal)
             .map_err(|_| Status::new(Code::INVALID_ARGUMENT, format!("there is no signal {}", request.signal)))?;
+        let lingers = self.lingers(&request.id, &request.exec_id);
         let container = self.container(&request.id)?;
         let process = container.process(&request.exec_id)?;
         if !request.exec_id.is_empty() {
             return match process.stage {
+                Stage::Running if lingers => Err(finished()),
                 Stage::Running => send(process.pid, signal),
                 Stage::Created | Stage::Starting => Err(Status::precondition("process not created")),
                 Stage::Stopped => Err(finished()),

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use containerd_shim_protos::api::{
-    ConnectRequest, CreateTaskRequest, DeleteRequest, DeleteResponse, KillRequest, ShutdownRequest, StartRequest,
-    StateRequest, StateResponse, WaitRequest,
+    ConnectRequest, CreateTaskRequest, DeleteRequest, DeleteResponse, ExecProcessRequest, KillRequest, ShutdownRequest,
+    StartRequest, StateRequest, StateResponse, WaitRequest,
 };
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::protobuf::{Message, MessageField};
@@ -83,7 +83,7 @@ impl Pod {
         let value = given.write_to_bytes().expect("bytes");
         let options = Any { type_url: "containerd.runc.v1.Options".into(), value, ..Any::default() };
         let socket = base.join("socket");
-        write_config(test, &bundle, &["/bin/busybox", "true"]);
+        write_config(test, &bundle, &["/bin/busybox", "true"], false);
         // With the caller's mounts, and the events' socket as containerd names it.
         let mut command = program(&bundle, &["-socket", &socket.to_string_lossy(), "start"]);
         command.env("TTRPC_ADDRESS", events).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -107,16 +107,22 @@ impl Pod {
     }
 
     pub fn create(&self, script: &str, rootfs: &[Mount], stdout: &str, stderr: &str) -> Result<u32, Error> {
+        let (stdout, stderr) = (stdout.into(), stderr.into());
+        self.create_as(script, CreateTaskRequest { rootfs: rootfs.to_vec(), stdout, stderr, ..Default::default() })
+    }
+
+    pub fn create_on_terminal(&self, script: &str, stdout: &str) -> Result<u32, Error> {
+        self.create_as(script, CreateTaskRequest { stdout: stdout.into(), terminal: true, ..Default::default() })
+    }
+
+    fn create_as(&self, script: &str, request: CreateTaskRequest) -> Result<u32, Error> {
         let test = self.base.file_name().expect("name").to_string_lossy().into_owned();
-        write_config(&test, &self.bundle, &["/bin/busybox", "sh", "-c", script]);
+        write_config(&test, &self.bundle, &["/bin/busybox", "sh", "-c", script], request.terminal);
         let request = CreateTaskRequest {
             id: ID.into(),
             bundle: self.bundle.to_string_lossy().into_owned(),
-            rootfs: rootfs.to_vec(),
-            stdout: stdout.into(),
-            stderr: stderr.into(),
             options: MessageField::some(self.options.clone()),
-            ..CreateTaskRequest::default()
+            ..request
         };
         self.client.create(soon(), &request).map(|response| response.pid)
     }
@@ -130,9 +136,28 @@ impl Pod {
         self.client.state(soon(), &StateRequest { id: ID.into(), ..StateRequest::default() })
     }
 
+    /// Executes a script in the container.
+    pub fn exec(&self, exec: &str, script: &str, terminal: bool, stdout: &str) {
+        let args = ["/bin/busybox", "sh", "-c", script];
+        let spec =
+            serde_json::json!({ "args": args, "cwd": "/", "user": { "uid": 0, "gid": 0 }, "terminal": terminal });
+        let spec = Any { value: spec.to_string().into_bytes(), ..Any::default() };
+        let (exec_id, stdout, spec) = (exec.to_owned(), stdout.to_owned(), MessageField::some(spec));
+        let request =
+            ExecProcessRequest { id: ID.into(), exec_id, terminal, stdout, spec, ..ExecProcessRequest::default() };
+        self.client.exec(soon(), &request).expect("exec");
+        let request = StartRequest { id: ID.into(), exec_id: exec.into(), ..StartRequest::default() };
+        self.client.start(soon(), &request).expect("start");
+    }
+
     /// The exit status, when it has ended.
     pub fn wait(&self) -> u32 {
-        let request = WaitRequest { id: ID.into(), ..WaitRequest::default() };
+        self.wait_for("")
+    }
+
+    /// That of an exec.
+    pub fn wait_for(&self, exec: &str) -> u32 {
+        let request = WaitRequest { id: ID.into(), exec_id: exec.into(), ..WaitRequest::default() };
         self.client.wait(soon(), &request).expect("wait").exit_status
     }
 
@@ -142,8 +167,16 @@ impl Pod {
     }
 
     pub fn delete(&self) -> Result<DeleteResponse, Error> {
-        self.client
-            .delete(context::with_timeout(30_000_000_000), &DeleteRequest { id: ID.into(), ..DeleteRequest::default() })
+        self.delete_process("")
+    }
+
+    pub fn delete_process(&self, exec: &str) -> Result<DeleteResponse, Error> {
+        let request = DeleteRequest { id: ID.into(), exec_id: exec.into(), ..DeleteRequest::default() };
+        self.client.delete(context::with_timeout(30_000_000_000), &request)
+    }
+
+    pub fn shutdown(&self) {
+        let _ = self.client.shutdown(soon(), &ShutdownRequest::new());
     }
 
     /// As a crash would end the shim.
@@ -181,7 +214,7 @@ impl Drop for Pod {
     fn drop(&mut self) {
         let _ = self.kill();
         eventually("the end of the container", || self.delete().is_ok() || self.state().is_err());
-        let _ = self.client.shutdown(soon(), &ShutdownRequest::new());
+        self.shutdown();
         let gone = || !Path::new(&format!("/proc/{}", self.shim)).exists();
         let deadline = Instant::now() + Duration::from_secs(8);
         while !gone() && Instant::now() < deadline {
@@ -209,13 +242,17 @@ fn wait_for_end(pidfd: impl AsFd) {
     assert_eq!(rustix::event::poll(&mut watched, Some(&limit)), Ok(1), "the end of the shim");
 }
 
-fn write_config(test: &str, bundle: &Path, args: &[&str]) {
+fn write_config(test: &str, bundle: &Path, args: &[&str], terminal: bool) {
     let namespaces = ["pid", "mount", "ipc", "uts"].map(|kind| serde_json::json!({ "type": kind }));
     let config = serde_json::json!({
         "ociVersion": "1.0.2",
-        "process": { "args": args, "cwd": "/", "env": ["PATH=/bin"], "user": { "uid": 0, "gid": 0 } },
+        "process": { "args": args, "cwd": "/", "env": ["PATH=/bin"], "user": { "uid": 0, "gid": 0 }, "terminal": terminal },
         "root": { "path": "rootfs" },
-        "mounts": [{ "destination": "/proc", "type": "proc", "source": "proc" }],
+        "mounts": [
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"] },
+            { "destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["newinstance", "ptmxmode=0666"] },
+        ],
         "linux": { "namespaces": namespaces, "cgroupsPath": format!("/{test}-{}", std::process::id()) },
     });
     std::fs::write(bundle.join("config.json"), config.to_string()).expect("write");

@@ -9,18 +9,18 @@ use rustix::fs::{CWD, FileType, Mode};
 
 use crate::common::{Pod, eventually, with_shim};
 
-fn fifo(pod: &Pod, name: &str) -> PathBuf {
+pub fn fifo(pod: &Pod, name: &str) -> PathBuf {
     let path = pod.base.join(name);
     rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).expect("mkfifo");
     path
 }
 
 /// Opens it as containerd does, before the process is there.
-fn reader(path: &Path) -> std::fs::File {
+pub fn reader(path: &Path) -> std::fs::File {
     std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).expect("open")
 }
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 

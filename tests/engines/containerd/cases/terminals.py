@@ -27,3 +27,16 @@ def a_terminals_output_is_complete(e):
     _, shown = e.in_terminal("run", "--rm", "-t", "--runtime", e.runtime, images.NAME, "c", "seq", "1", "20000")
     numbers = re.findall(r"\d+", shown)
     equal(len(numbers), 20000, "the numbers")
+
+
+@case(runc="ctr gives up what it has not read when it hears of the end, which that tells at once")
+def a_slow_terminal_shows_all(e):
+    sequence = ("seq", "1", "20000")
+    with e.running("k"):
+        for arguments in (
+            ("run", "--rm", "-t", "--runtime", e.runtime, images.NAME, "c", *sequence),
+            ("task", "exec", "-t", "--exec-id", "e", "k", *sequence),
+        ):
+            # FIFO, relay and terminal are full when the process ends, and take half a second to be shown.
+            _, shown = e.in_terminal(*arguments, pause=0.012)
+            equal(len(re.findall(r"\d+", shown)), 20000, f"the numbers by {arguments[0]}")
