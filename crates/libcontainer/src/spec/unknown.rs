@@ -5,8 +5,10 @@ use serde_ignored::Path;
 
 use super::Spec;
 
-/// The spec's other platforms (config.md "Platform-specific configuration"): known, and not ours to look at.
-const OTHER_PLATFORMS: [&str; 5] = ["solaris", "windows", "vm", "zos", "freebsd"];
+/// The spec's other platforms (config.md "Platform-specific configuration", and what is Windows' of "Process"): known, and
+/// not ours to look at.
+const OTHER_PLATFORMS: [&str; 7] =
+    ["solaris", "windows", "vm", "zos", "freebsd", "process.commandLine", "process.user.username"];
 
 /// Parses, and gives the JSON paths of the unknown fields.
 pub fn parse(bytes: &[u8]) -> Result<(Spec, Vec<String>), serde_json::Error> {
