@@ -98,6 +98,8 @@ struct Making {
     pid_file: Option<PathBuf>,
     /// Not ours until it was made: what is in a cgroup that was refused must not be touched.
     cgroup: Whose,
+    /// Devices of the host's that init's network namespace has.
+    net_devices: Option<netdev::Moved>,
     /// Whether init goes on without waiting for `start`.
     starts: bool,
     done: bool,
@@ -132,8 +134,16 @@ impl Making {
         };
         let entry = store.create(&options.id)?;
         let hook_state = state.hook_state(&spec.oci_version, &spec.annotations);
-        let making =
-            Making { entry, state, hook_state, pid_file: None, cgroup: Whose::Others, starts: false, done: false };
+        let making = Making {
+            entry,
+            state,
+            hook_state,
+            pid_file: None,
+            cgroup: Whose::Others,
+            net_devices: None,
+            starts: false,
+            done: false,
+        };
         notify::make_directory(&making.entry)?;
         making.entry.save(&making.state)?;
         Ok(making)
@@ -161,7 +171,7 @@ impl Making {
         // The child makes its mounts meanwhile.
         let filter = compile(plan.process.seccomp.as_ref())?;
         let console = launching.until_ready(|init| {
-            netdev::move_all(&plan.net_devices, pid.as_raw_pid(), proc)?;
+            self.net_devices = netdev::move_all(&plan.net_devices, pid.as_raw_pid(), proc)?;
             self.run_hooks(plan, pid.as_raw_pid(), init)
         })?;
         membership.settle()?;
@@ -213,6 +223,9 @@ impl Drop for Making {
             }
             // What cannot be undone here stays on record: `delete --force` finds the state and goes on.
             let _ = teardown::destroy(&self.entry, &self.state, self.cgroup);
+            if let Some(devices) = self.net_devices.take() {
+                devices.bring_back();
+            }
         }
     }
 }

@@ -1,36 +1,59 @@
 //! Moving devices; done by the parent, who is in the network namespace that has them.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::plan::{NetDevicePlan, TEMPLATE};
-use super::rtnetlink::Socket;
+use super::rtnetlink::{Address, Link, Socket};
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 use crate::host::HostProc;
 use crate::sys;
 
+/// Devices that are in the container's network namespace now, and what is needed to bring them back.
+#[derive(Debug)]
+pub struct Moved {
+    here: Socket,
+    /// Keeps the container's network namespace, and the devices with it, even if the container's process dies.
+    there: Socket,
+    own: OwnedFd,
+    theirs: OwnedFd,
+    arrived: Vec<Arrived>,
+}
+
+/// A device as it was on the host, and its name in the container.
+#[derive(Debug)]
+struct Arrived {
+    host: String,
+    name: String,
+    addresses: Vec<Address>,
+    was_up: bool,
+}
+
 /// Moves the devices into the network namespace of the process `pid`, where they get their addresses again and are up.
 ///
 /// # Errors
-/// Names the device: it does not exist, cannot be moved, or its name is taken there.
-pub fn move_all(devices: &[NetDevicePlan], pid: i32, proc: &HostProc) -> Result<()> {
+/// Names the device: it does not exist, cannot be moved, or its name is taken there. Those that were moved are back.
+pub fn move_all(devices: &[NetDevicePlan], pid: i32, proc: &HostProc) -> Result<Option<Moved>> {
     if devices.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let open = |path: &str| {
         let fd = rustix::fs::openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         fd.sys("openat", format_args!("/proc/{path}")).during(Phase::Namespaces)
     };
     let (own, theirs) = (open("thread-self/ns/net")?, open(&format!("{pid}/ns/net"))?);
-    let mut here = Socket::open().sys("socket", "AF_NETLINK").during(Phase::Namespaces)?;
-    let mut there = open_socket_in(&theirs, &own)?;
+    let here = Socket::open().sys("socket", "AF_NETLINK").during(Phase::Namespaces)?;
+    let there = open_socket_in(&theirs, &own)?;
+    let mut moved = Moved { here, there, own, theirs, arrived: Vec::new() };
     for device in devices {
-        let field = || format!("linux.netDevices[\"{}\"]", device.host);
-        move_one(device, &mut here, &mut there, theirs.as_fd()).map_err(|error| error.within(field()))?;
+        if let Err(error) = moved.take_along(device) {
+            moved.bring_back();
+            return Err(error.within(format!("linux.netDevices[\"{}\"]", device.host)));
+        }
     }
-    Ok(())
+    Ok(Some(moved))
 }
 
 /// A socket keeps the namespace that it was opened in.
@@ -44,37 +67,65 @@ fn open_socket_in(theirs: &OwnedFd, own: &OwnedFd) -> Result<Socket> {
     socket.sys("socket", "AF_NETLINK in the container").during(Phase::Namespaces)
 }
 
-fn move_one(device: &NetDevicePlan, here: &mut Socket, there: &mut Socket, theirs: BorrowedFd<'_>) -> Result<()> {
-    let host = device.host.as_str();
-    let context = |errno: Errno, what: &str| Error::system("netlink", what, errno).during(Phase::Namespaces);
-    let index = here.index_of(host).map_err(|errno| context(errno, "RTM_GETLINK"))?.ok_or_else(|| {
-        Error::new(Kind::NotFound, format!("there is no network device \"{host}\" on the host"))
-            .during(Phase::Namespaces)
-    })?;
-    let name = free_name(&device.container, there)?;
-    // Before the move: it takes all addresses away.
-    let addresses = here.lasting_addresses(index).map_err(|errno| context(errno, "RTM_GETADDR"))?;
-    here.move_to(index, theirs, &name).map_err(|errno| {
-        let error = context(errno, "RTM_NEWLINK");
-        match errno {
-            Errno::INVAL => error.cause("such a device, a bridge or lo, stays in its network namespace"),
-            Errno::PERM => error.cause("it takes CAP_NET_ADMIN"),
-            _ => error,
-        }
-    })?;
-    let index = there.index_of(&name).map_err(|errno| context(errno, "RTM_GETLINK in the container"))?;
-    let index = index.ok_or_else(|| context(Errno::NODEV, &format!("{name} in the container")))?;
-    for address in &addresses {
-        there.add_address(index, address).map_err(|errno| context(errno, "RTM_NEWADDR in the container"))?;
+fn failed(errno: Errno, what: &str) -> Error {
+    Error::system("netlink", what, errno).during(Phase::Namespaces)
+}
+
+impl Moved {
+    fn take_along(&mut self, device: &NetDevicePlan) -> Result<()> {
+        let host = device.host.as_str();
+        let found = self.here.find(host).map_err(|errno| failed(errno, "RTM_GETLINK"))?;
+        let Link { index, is_up: was_up } = found.ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("there is no network device \"{host}\" on the host"))
+                .during(Phase::Namespaces)
+        })?;
+        let name = free_name(&device.container, &mut self.there)?;
+        // Before the move: it takes all addresses away.
+        let addresses = self.here.lasting_addresses(index).map_err(|errno| failed(errno, "RTM_GETADDR"))?;
+        self.here.move_to(index, self.theirs.as_fd(), &name).map_err(|errno| {
+            let error = failed(errno, "RTM_NEWLINK");
+            match errno {
+                Errno::INVAL => error.cause("such a device, a bridge or lo, stays in its network namespace"),
+                Errno::PERM => error.cause("it takes CAP_NET_ADMIN"),
+                _ => error,
+            }
+        })?;
+        let arrived = Arrived { host: host.to_owned(), name, addresses, was_up };
+        let settled = settle(&mut self.there, &arrived.name, &arrived.addresses, true);
+        self.arrived.push(arrived);
+        settled
     }
-    there.bring_up(index).map_err(|errno| context(errno, "RTM_NEWLINK(IFF_UP) in the container"))
+
+    /// Brings them back for a container that did not come to be: with its network namespace the kernel would destroy what
+    /// is not hardware. What cannot be brought back stays there.
+    pub fn bring_back(mut self) {
+        for device in self.arrived.iter().rev() {
+            let Ok(Some(Link { index, .. })) = self.there.find(&device.name) else { continue };
+            if self.there.move_to(index, self.own.as_fd(), &device.host).is_ok() {
+                let _ = settle(&mut self.here, &device.host, &device.addresses, device.was_up);
+            }
+        }
+    }
+}
+
+/// Gives a device what it lost on its way to the socket's namespace.
+fn settle(there: &mut Socket, name: &str, addresses: &[Address], up: bool) -> Result<()> {
+    let found = there.find(name).map_err(|errno| failed(errno, "RTM_GETLINK after the move"))?;
+    let Link { index, .. } = found.ok_or_else(|| failed(Errno::NODEV, &format!("{name} after the move")))?;
+    for address in addresses {
+        there.add_address(index, address).map_err(|errno| failed(errno, "RTM_NEWADDR after the move"))?;
+    }
+    if up {
+        there.bring_up(index).map_err(|errno| failed(errno, "RTM_NEWLINK(IFF_UP) after the move"))?;
+    }
+    Ok(())
 }
 
 /// The name itself, or a template's first name that is free; as the kernel would choose it, but so that we know it.
 fn free_name(wanted: &str, there: &mut Socket) -> Result<String> {
     let mut is_taken = |name: &str| {
-        let index = there.index_of(name).sys("netlink", "RTM_GETLINK in the container").during(Phase::Namespaces);
-        index.map(|index| index.is_some())
+        let found = there.find(name).map_err(|errno| failed(errno, "RTM_GETLINK in the container"));
+        found.map(|found| found.is_some())
     };
     if !wanted.contains(TEMPLATE) {
         if is_taken(wanted)? {
@@ -142,7 +193,7 @@ mod tests {
 
     fn moved(host: &str, container: &str, there: &There) -> Result<()> {
         let plan = NetDevicePlan { host: host.to_owned(), container: container.to_owned() };
-        move_all(&[plan], there.pid(), &HostProc::open().expect("/proc"))
+        move_all(&[plan], there.pid(), &HostProc::open().expect("/proc")).map(drop)
     }
 
     #[test]
@@ -203,6 +254,38 @@ mod tests {
             ip("link add bridge0 type bridge");
             let error = moved("bridge0", "bridge0", &there).expect_err("a bridge").to_string();
             assert!(error.contains("stays in its network namespace"), "{error}");
+        });
+    }
+
+    #[test]
+    fn all_come_back_as_they_were() {
+        if !is_root("all_come_back_as_they_were") {
+            return;
+        }
+        in_own_thread(|| {
+            sys::namespace::unshare(libc::CLONE_NEWNET as u64).expect("unshare");
+            ip("link add v0 type veth peer name v1");
+            ip("address add 10.9.8.7/24 dev v0");
+            ip("link set v0 up");
+            let there = There::new();
+            let proc = HostProc::open().expect("/proc");
+            let plan = |names: &[(&str, &str)]| -> Vec<NetDevicePlan> {
+                let plan = |(host, to): &(&str, &str)| NetDevicePlan { host: (*host).into(), container: (*to).into() };
+                names.iter().map(plan).collect()
+            };
+            let are_back = || {
+                let shown = ip("address show");
+                assert!(shown.contains(" v0@") && shown.contains("inet 10.9.8.7/24 "), "{shown}");
+                assert!(ip("link show dev v0").contains(",UP") && !ip("link show dev v1").contains(",UP"));
+                assert!(!there.ip("link show").contains("v0"));
+            };
+            let error = move_all(&plan(&[("v0", "lan"), ("none", "none")]), there.pid(), &proc).expect_err("none");
+            assert!(error.to_string().contains("no network device \"none\""), "{error}");
+            are_back();
+            let moved = move_all(&plan(&[("v0", "v1"), ("v1", "v0")]), there.pid(), &proc).expect("move");
+            assert!(there.ip("link show").contains("v0@v1"));
+            moved.expect("devices").bring_back();
+            are_back();
         });
     }
 }

@@ -49,6 +49,13 @@ pub(super) struct Address {
     attributes: Vec<(u16, Vec<u8>)>,
 }
 
+/// A device of a namespace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) is_up: bool,
+}
+
 /// A socket of the network namespace in which it was opened.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -64,15 +71,12 @@ impl Socket {
         Ok(Socket { fd, sequence: 0 })
     }
 
-    /// The index of the device of that name; `None` if there is none.
-    pub(super) fn index_of(&mut self, name: &str) -> Result<Option<u32>, Errno> {
+    /// The device of that name; `None` if there is none.
+    pub(super) fn find(&mut self, name: &str) -> Result<Option<Link>, Errno> {
         let mut body = link(0, 0, 0);
         attribute(&mut body, IFLA_IFNAME, &terminated(name));
         match self.ask(RTM_GETLINK, 0, &body) {
-            Ok(answers) => {
-                let index = answers.iter().find_map(|answer| answer.get(4..8)?.try_into().ok());
-                index.map(|bytes| Some(u32::from_ne_bytes(bytes))).ok_or(Errno::PROTO)
-            }
+            Ok(answers) => answers.iter().find_map(|answer| found_link(answer)).map(Some).ok_or(Errno::PROTO),
             Err(Errno::NODEV) => Ok(None),
             Err(errno) => Err(errno),
         }
@@ -171,6 +175,12 @@ fn next_message(bytes: &[u8]) -> Option<(Header, &[u8], &[u8])> {
     };
     let body = bytes.get(HEADER..length)?;
     Some((header, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
+}
+
+/// What an answer's `struct ifinfomsg` tells.
+fn found_link(answer: &[u8]) -> Option<Link> {
+    let number = |at: usize| answer.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
+    Some(Link { index: number(4)?, is_up: number(8)? & libc::IFF_UP.unsigned_abs() != 0 })
 }
 
 /// `struct ifinfomsg`.

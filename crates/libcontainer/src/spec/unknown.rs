@@ -5,8 +5,10 @@ use serde_ignored::Path;
 
 use super::Spec;
 
-/// The spec's other platforms (config.md "Platform-specific configuration"): known, and not ours to look at.
-const OTHER_PLATFORMS: [&str; 5] = ["solaris", "windows", "vm", "zos", "freebsd"];
+/// The spec's other platforms (config.md "Platform-specific configuration", and what is Windows' of "Process"): known, and
+/// not ours to look at.
+const OTHER_PLATFORMS: [&str; 7] =
+    ["solaris", "windows", "vm", "zos", "freebsd", "process.commandLine", "process.user.username"];
 
 /// Words for who reads a profile, as in our own (seccomp-profiles/default.json) and in the engines'.
 fn is_remark(path: &str) -> bool {

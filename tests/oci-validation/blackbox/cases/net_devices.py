@@ -131,3 +131,16 @@ def what_cannot_be_moved_is_refused(t):
         t.config["mounts"] = [mount for mount in t.config["mounts"] if mount["destination"] != "/sys"]
         t.save()
         t.rt("run", t.id, code=1)
+
+
+@case(**{**OLD, "runc": "leaves them where the kernel destroys them"})
+def a_container_that_does_not_come_to_be_gives_them_back(t):
+    with host(t) as there:
+        there.ip("address add 10.9.8.7/24 dev v0")
+        there.ip("link set v0 up")
+        t.linux["netDevices"] = {"v0": {"name": "lan0"}}
+        t.process["args"] = ["/does/not/exist"]
+        t.save()
+        t.contains(t.rt("run", t.id, code=1).err, "/does/not/exist")
+        t.contains(there.ip("address show dev v0"), "inet 10.9.8.7/24 ")
+        t.contains(there.ip("link show dev v0"), ",UP")

@@ -22,6 +22,8 @@ def unknown_fields_are_told_with_their_paths(t):
 @case()
 def what_is_for_other_platforms_is_not_told(t):
     t.config.update(windows={"layerFolders": ["x"]}, solaris={"milestone": "x"}, vm={"kernel": {"path": "/x"}})
+    t.process.update(commandLine="x")
+    t.process["user"]["username"] = "x"
     result = t.run("echo", "fine")
     t.equal((result.out, result.err), ("fine\n", ""))
 
