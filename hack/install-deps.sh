@@ -19,6 +19,7 @@ needs=(
     "containernetworking-plugins /usr/lib/cni/bridge"
     "skopeo skopeo"
     "umoci umoci"
+    "buildah buildah"
     "docker-registry docker-registry"
     "zstd zstd"
     "openssl openssl"

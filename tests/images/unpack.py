@@ -15,6 +15,8 @@ import time
 import traceback
 
 import oci
+import peers
+import running
 from oci import Layer
 
 CAPABILITY = b"\x01\x00\x00\x02\x00\x20\x00\x00" + bytes(12)  # cap_net_raw, as getcap(8) shows it
@@ -107,6 +109,7 @@ def case_same_tree_as_umoci(context):
     theirs = without_implied(umoci(context, path), IMPLIED)
     target = context.path("unpacked")
     context.image("unpack", name, target)
+    peers.same_tree_as_tar(context, path, target, IMPLIED)
     copied = without_implied(oci.tree(target), IMPLIED)
     # Go takes an empty value as none at all (GNU tar does not), and umoci touches the root at the end.
     assert copied[b"user-xattr"]["xattrs"].pop("user.empty") == b"" and copied[b"."].pop("mtime") == 900_000_000 * 10**9
@@ -149,6 +152,7 @@ def case_a_debian_as_umoci_has_it(context):
     context.image("unpack", name, target)
     ours = oci.tree(target)
     implied = [b".", b"usr/share", b"usr/share/doc"]
+    peers.same_tree_as_tar(context, path, target, implied)
     lines = oci.differences(without_implied(ours, implied), without_implied(theirs, implied))
     assert len(ours) > 1000 and not lines, "\n".join(lines[:40])
 
@@ -339,7 +343,7 @@ def main():
         print("unpack: 0 passed, 0 failed, 1 skipped (needs root)")
         return
     pattern = sys.argv[2] if len(sys.argv) == 3 else ""
-    cases = [(name[5:], case) for name, case in globals().items() if name.startswith("case_") and pattern in name]
+    cases = [(name[5:], case) for name, case in {**vars(peers), **vars(running), **globals()}.items() if name.startswith("case_") and pattern in name]
     passed, failed = 0, 0
     work = tempfile.mkdtemp(prefix="creel-unpack-")
     try:
