@@ -24,6 +24,9 @@ use crate::sysctl::{self, Owned, SysctlPlan};
 use crate::terminal::TerminalPlan;
 use crate::userns::{self, UsernsPlan};
 
+/// As many unknown fields are told one by one.
+const MOST_TOLD: usize = 20;
+
 /// What the caller asks for besides the spec.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -132,7 +135,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     let process = plan_process(process, spec, request, &facts.process, true)?;
     let mut warnings = [rootfs.warnings.clone(), process.capabilities.warnings.clone()].concat();
     warnings.extend(lsm::check_mount_label(&linux.mount_label, facts.process.selinux)?);
-    warnings.extend(spec.unknown.iter().map(|field| format!("{CONFIG}: {field} is not known, and ignored")));
+    warnings.extend(tell_unknown(&spec.unknown));
     warnings.extend(cgroup.unit.iter().flat_map(|unit| unit.warnings.clone()));
     Ok(Plan {
         sysctl: sysctl::plan(&linux.sysctl, owned, &spec.domainname)?,
@@ -173,6 +176,13 @@ fn cgroup_owner(spec: &Spec, namespaces: &NamespacesPlan, userns: Option<&Userns
 pub fn plan_exec(process: &Process, spec: &Spec, request: &Request, facts: &ProcessFacts) -> Result<ProcessPlan> {
     let process = inherit(process.clone(), spec.process.as_ref());
     plan_process(&process, spec, request, facts, false).during(Phase::Plan)
+}
+
+/// Warnings of fields that are not known; no more than a log, or a shim's worker, can do with.
+fn tell_unknown(fields: &[String]) -> impl Iterator<Item = String> {
+    let told = fields.iter().take(MOST_TOLD).map(|field| format!("{CONFIG}: {field} is not known, and ignored"));
+    let more = fields.len().saturating_sub(MOST_TOLD);
+    told.chain((more > 0).then(|| format!("{CONFIG}: {more} more fields are not known, and ignored")))
 }
 
 /// A process that joins is killed no later and no sooner than the container's own, and runs as that does, unless it says

@@ -54,6 +54,25 @@ fn planned(change: impl FnOnce(&mut Value)) -> Result<Plan> {
 }
 
 #[test]
+fn of_many_unknown_fields_some_are_told() {
+    let warnings = |count: u32| {
+        let mut config: Value = json!({
+            "ociVersion": "1.3.0",
+            "root": {"path": "rootfs"},
+            "process": {"args": ["sh"], "cwd": "/"},
+            "linux": {"namespaces": [{"type": "mount"}]}
+        });
+        (0..count).for_each(|number| config[format!("x{number:04}")] = json!(1));
+        let spec = Spec::parse_noting_unknown(config.to_string().as_bytes(), Path::new("config.json"));
+        plan(&spec.expect("a spec"), &request(), &facts()).expect("a plan").warnings
+    };
+    let few = warnings(20);
+    assert_eq!((few.len(), few[19].as_str()), (20, "config.json: x0019 is not known, and ignored"));
+    let many = warnings(5000);
+    assert_eq!((many.len(), many[20].as_str()), (21, "config.json: 4980 more fields are not known, and ignored"));
+}
+
+#[test]
 fn what_cannot_be_planned_is_refused_by_field() {
     type Case = (&'static str, Value, Kind, &'static str);
     let cases: [Case; 12] = [

@@ -1,6 +1,6 @@
 //! Calls to a container that is being made: they wait until it is there, or is not.
 
-use containerd_shim_protos::api::DeleteRequest;
+use containerd_shim_protos::api::{DeleteRequest, StatsRequest};
 use containerd_shim_protos::ttrpc::Request;
 use libcontainer::container;
 
@@ -29,11 +29,12 @@ impl Shim {
         if self.creating.is_empty() {
             return Some(request);
         }
-        // All requests have the container's id in the same field.
-        let DeleteRequest { id, exec_id, .. } = parse(&request.payload).unwrap_or_default();
+        // All requests have the container's id in the same field; this one has no other, whose type might differ.
+        let StatsRequest { id, .. } = parse(&request.payload).unwrap_or_default();
         let Some(creating) = self.creating.get_mut(&id) else { return Some(request) };
         let store = creating.container.store.clone();
-        let gives_up = request.method == "Delete" && exec_id.is_empty();
+        let gives_up = request.method == "Delete"
+            && parse(&request.payload).is_ok_and(|DeleteRequest { exec_id, .. }| exec_id.is_empty());
         if gives_up || creating.waiting.len() < MOST_WAITING {
             creating.waiting.push((caller, request));
         } else {

@@ -51,7 +51,7 @@ pub struct Pod {
     pub client: TaskClient,
     pub socket: PathBuf,
     pub shim: i32,
-    options: Any,
+    pub options: Any,
 }
 
 /// Waits until something holds, for ten seconds.

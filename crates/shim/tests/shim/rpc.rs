@@ -7,10 +7,12 @@ use std::sync::Arc;
 use crate::common::{ID, Pod, code_of, eventually, soon, with_shim};
 use containerd_shim_protos::api::{
     CheckpointTaskRequest, ConnectRequest, CreateTaskRequest, ExecProcessRequest, PidsRequest, StateRequest,
-    StatsRequest, WaitRequest,
+    StatsRequest, UpdateTaskRequest, WaitRequest,
 };
-use containerd_shim_protos::protobuf::Message;
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use containerd_shim_protos::protobuf::{Message, MessageField};
 use containerd_shim_protos::ttrpc::{Code, Request};
+use serde_json::{Value, json};
 
 #[test]
 fn a_containers_life_by_containerds_client() {
@@ -27,6 +29,40 @@ fn a_containers_life_by_containerds_client() {
         let deleted = pod.delete().expect("delete");
         assert_eq!((deleted.pid, deleted.exit_status), (pid, 7));
         assert_eq!(code_of(pod.delete()), Code::NOT_FOUND);
+    });
+}
+
+#[test]
+fn calls_wait_for_a_container_that_is_being_made() {
+    with_shim("creating", Path::new(""), |pod| {
+        pod.fill_rootfs();
+        let path = pod.bundle.join("config.json");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path).expect("read")).expect("JSON");
+        config["hooks"] = json!({"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "1"]}]});
+        std::fs::write(&path, config.to_string()).expect("write");
+        let create = CreateTaskRequest {
+            id: ID.into(),
+            bundle: pod.bundle.to_string_lossy().into_owned(),
+            options: MessageField::some(pod.options.clone()),
+            ..CreateTaskRequest::default()
+        };
+        // So long that, read as a text, it is none: what another field means differs from call to call.
+        let limits = format!("{{\"pids\": {{\"limit\": 50}}}}{}", " ".repeat(300));
+        let resources = Any { type_url: "LinuxResources".into(), value: limits.into_bytes(), ..Any::default() };
+        let update = UpdateTaskRequest {
+            id: ID.into(),
+            resources: MessageField::some(resources),
+            ..UpdateTaskRequest::default()
+        };
+        std::thread::scope(|scope| {
+            let making = scope.spawn(|| pod.client.create(soon(), &create).expect("create").pid);
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            assert!(!making.is_finished(), "its hook takes a second");
+            pod.client.update(soon(), &update).expect("update");
+            let pid = making.join().expect("create");
+            assert_eq!(pod.state().expect("state").pid, pid);
+        });
+        pod.delete().expect("delete");
     });
 }
 
