@@ -67,7 +67,7 @@ bench-image: build ## measure pulling and unpacking beside skopeo+umoci and ctr,
 images: build ## pull from a registry on loopback: access, faults, kills, archives, signatures
 	@tests/images/run.py $(IMAGE)
 
-unpack: build ## unpacked trees beside umoci's, hostile layers, bundles with every runtime
+unpack: build ## unpacked trees beside umoci's and GNU tar's, hostile layers, bundles with every runtime, run on a terminal
 	@tests/images/unpack.py $(dir $(CREEL))
 
 validate: ## the table of the 58 runtime-tools programs, RUNTIME beside PEERS

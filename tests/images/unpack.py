@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Unpacking, black-box: images by hand and of this machine's files, the trees compared entry by entry with umoci's; bundles
-run with creel, runc and crun; hostile layers in a release build's time. usage: unpack.py DIRECTORY [PATTERN]; DIRECTORY has
-creel-image and creel. The last line is `unpack: N passed, N failed`."""
+"""Unpacking, black-box: images by hand, of this machine's files and by buildah (peers.py), the trees compared entry by entry
+with umoci's and GNU tar's; bundles run with creel, runc and crun, and by `creel-image run` on a terminal (running.py); hostile
+layers in a release build's time. usage: unpack.py DIRECTORY [PATTERN]; DIRECTORY has creel-image and creel. The last line is
+`unpack: N passed, N failed`."""
 
 import contextlib
 import json
