@@ -58,8 +58,8 @@ def digest(data):
 def compressed(data, how):
     if how == "gzip":
         return gzip.compress(data, 6, mtime=0), LAYER + "+gzip"
-    if how == "zstd":
-        return subprocess.run(["zstd", "-q", "-c"], input=data, stdout=subprocess.PIPE, check=True).stdout, LAYER + "+zstd"
+    if how.startswith("zstd"):
+        return subprocess.run([*how.split(), "-q", "-c"], input=data, stdout=subprocess.PIPE, check=True).stdout, LAYER + "+zstd"
     return data, LAYER
 
 

@@ -279,6 +279,28 @@ def case_bundles_keep_what_they_need(context):
     assert not [entry for entry in os.listdir(os.path.join(context.store, "roots"))]
 
 
+def case_a_bundle_that_runs_stays(context):
+    """Also when whoever started the container was killed."""
+    name, _ = context.pulled([(busybox().bytes(), "gzip")])
+    container = f"creel-runs-{os.getpid()}"
+    process = subprocess.Popen([context.tool, "--store", context.store, "run", "--name", container, name, "/bin/sh", "-c",
+                                "while :; do echo x > /file; sleep 0.05; done"], stdin=subprocess.DEVNULL)
+    file = os.path.join(context.store, "containers", container, "upper", "file")
+    try:
+        deadline = time.monotonic() + 20
+        while not os.path.exists(file):
+            assert time.monotonic() < deadline, "the container does not write"
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        assert "runs in it" in context.fails("unbundle", container)
+        assert "here already" in context.fails("run", "--name", container, name, "/bin/sh")
+        assert os.path.exists(file)
+    finally:
+        oci.run(context.creel, "delete", "--force", container)
+        context.image("unbundle", container)
+
+
 def case_run_cleans_up(context):
     name, _ = context.pulled([(busybox().bytes(), "gzip")], {"Cmd": ["/bin/sh", "-c", "exit 7"]})
     command = [context.tool, "--store", context.store, "run", "--rm"]
@@ -286,6 +308,8 @@ def case_run_cleans_up(context):
     done = subprocess.run([*command, "-i", "-e", "A=1", "--memory", "64m", "--cpus", "0.5", "--user", "web", "--read-only", "-v", f"{context.work}:/mnt:ro",
                            name, "/bin/sh", "-c", "cat; id -u; echo $A; echo x > /file"], input=b"typed\n", capture_output=True, timeout=60, check=False)
     assert done.stdout.split() == [b"typed", b"33", b"1"] and done.returncode != 0, done
+    done = subprocess.run([*command, name, "/bin/sh", "-c", "echo fine"], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "fine\n", ""), done
     done = subprocess.run([*command, name, "/no/such"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode != 0 and "/no/such" in done.stderr, done
     process = subprocess.Popen([*command, name, "/bin/sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.1; done"], stdin=subprocess.DEVNULL)
@@ -312,6 +336,16 @@ def case_hostile_layers_in_time_and_memory(context):
         # Of its own time: what else this machine does is not its fault.
         assert took < 5 and peak < 64, f"{what}: {took:.1f} s, {peak:.0f} MiB"
         print(f"     {what}: {took:.2f} s, {peak:.0f} MiB")
+
+
+def case_large_windows_one_at_a_time(context):
+    """Three layers whose decoders want 32 MiB each."""
+    path = context.path("layout")
+    oci.layout(path, [(Layer().add(f"file{number}", os.urandom(40 << 20)).bytes(), "zstd -1 --long=25") for number in range(3)])
+    oci.push(path, context.address, "windows")
+    _, _, peak = oci.measured(context.tool, "--store", context.store, "pull", "--quiet", f"{context.address}/windows")
+    assert 32 < peak < 64, f"{peak:.0f} MiB"
+    print(f"     {peak:.0f} MiB")
 
 
 def case_killed_while_unpacking(context):

@@ -197,8 +197,6 @@ fn resolver() -> impl Iterator<Item = Value> {
 }
 
 fn linux(request: &Request) -> Result<Value> {
-    let seccomp: Value =
-        serde_json::from_str(SECCOMP).map_err(|error| Error::corrupt("the default seccomp profile", error))?;
     let mut namespaces = vec!["pid", "ipc", "uts", "mount"];
     if request.network == Network::None {
         namespaces.push("network");
@@ -220,6 +218,18 @@ fn linux(request: &Request) -> Result<Value> {
         "resources": resources,
         "maskedPaths": MASKED,
         "readonlyPaths": READ_ONLY,
-        "seccomp": seccomp,
+        "seccomp": seccomp()?,
     }))
+}
+
+/// The default profile, without its comments: runtime-spec knows none, and a runtime warns of what it does not know.
+fn seccomp() -> Result<Value> {
+    let mut profile: Map<String, Value> =
+        serde_json::from_str(SECCOMP).map_err(|error| Error::corrupt("the default seccomp profile", error))?;
+    profile.remove("comment");
+    let rules = profile.get_mut("syscalls").and_then(Value::as_array_mut);
+    for rule in rules.into_iter().flatten().filter_map(Value::as_object_mut) {
+        rule.remove("comment");
+    }
+    Ok(profile.into())
 }

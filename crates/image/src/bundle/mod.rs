@@ -20,7 +20,7 @@ mod volumes;
 mod tests;
 
 use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -180,6 +180,7 @@ fn mount_rootfs(layers: &[Snapshot], path: &Path) -> Result<()> {
 pub fn remove(path: &Path) -> Result<()> {
     let path = path.canonicalize().sys("realpath", path.display())?;
     let about = read_about(&path)?;
+    check_unused(&path.join("rootfs"))?;
     snapshot::unmount(&path.join("rootfs"))?;
     // config.json was last, and goes first: without it nobody takes what is left for a bundle.
     for name in ["config.json", "rootfs", "upper", "work", "volumes"] {
@@ -193,6 +194,23 @@ pub fn remove(path: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
         removed => removed.sys("rmdir", path.display()),
     }
+}
+
+/// Fails if a process has `rootfs` as its root. The mount does not tell: a container has its own in its mount namespace, and
+/// the one here is not busy.
+fn check_unused(rootfs: &Path) -> Result<()> {
+    let inode = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
+    let Some(own) = inode(rootfs) else { return Ok(()) };
+    for entry in Path::new("/proc").read_dir().sys("opendir", "/proc")? {
+        let process = entry.sys("readdir", "/proc")?.path();
+        // It may just have ended, be no process, or be somebody else's, whose root is none of ours.
+        if inode(&process.join("root")) == Some(own) {
+            let number = process.file_name().unwrap_or_default().display().to_string();
+            return Err(Error::new(Kind::Invalid, format!("{}: process {number} runs in it", rootfs.display()))
+                .remedy("delete the container first, with: creel delete --force NAME"));
+        }
+    }
+    Ok(())
 }
 
 fn remove_any(path: &Path) -> Result<()> {

@@ -88,6 +88,8 @@ fn labels_are_not_annotations_and_the_command_is_put_together() {
                         "org.opencontainers.image.stopSignal": "SIGQUIT"});
     assert_eq!(spec["annotations"], wanted);
     assert_eq!(spec["linux"]["seccomp"]["defaultAction"], "SCMP_ACT_ERRNO");
+    assert!(spec["linux"]["seccomp"]["syscalls"].as_array().is_some_and(|rules| rules.len() > 10));
+    assert!(!spec["linux"]["seccomp"].to_string().contains("\"comment\""), "runtimes warn of each");
 
     let request = Request {
         args: vec!["x".into()],

@@ -28,9 +28,13 @@ pub fn run(store: &Store, args: Run) -> Result<ExitCode> {
         Some(name) => checked(name)?,
         None => random_name()?,
     };
+    let directory = container(store, &name);
+    if directory.join("config.json").exists() {
+        return Err(Error::invalid(format!("--name {name:?}"), "is a container that is here already")
+            .remedy(format!("name another, or remove it with: creel-image unbundle {name}")));
+    }
     let image = find_or_pull(store, &args.image, args.registry)?;
     let source = Source::read(store, &image.descriptor)?;
-    let directory = container(store, &name);
     if let Some(parent) = directory.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(parent).sys("mkdir", parent.display())?;
     }

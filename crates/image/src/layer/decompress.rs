@@ -2,6 +2,7 @@
 
 use std::io::{BufReader, Read};
 
+use super::window;
 use crate::error::{Error, Result, SysContext};
 use crate::manifest::Compression;
 
@@ -10,13 +11,13 @@ const INPUT: usize = 64 << 10;
 
 /// The uncompressed bytes of `blob`.
 ///
-/// gzip may have many members, as pigz and eStargz write it; Zstandard may have many frames (zstd:chunked). A Zstandard
-/// window of more than 128 MiB, which only `--ultra --long=28` and up make, is refused by the decoder.
+/// gzip may have many members, as pigz and eStargz write it; Zstandard may have many frames (zstd:chunked), and its memory is
+/// bounded too: large windows are decoded one at a time.
 pub fn open<'a, R: Read + Send + 'a>(blob: R, compression: Compression) -> Result<Box<dyn Read + Send + 'a>> {
     Ok(match compression {
         Compression::None => Box::new(blob),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(INPUT, blob))),
-        Compression::Zstd => Box::new(zstd::Decoder::new(blob).sys("zstd", "layer")?),
+        Compression::Zstd => Box::new(window::open(blob)?),
     })
 }
 

@@ -21,6 +21,7 @@ mod hostile_tests;
 #[cfg(test)]
 mod tests;
 mod whiteout;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
