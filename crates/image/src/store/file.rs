@@ -50,6 +50,15 @@ pub fn open_or_create(path: &Path) -> Result<File> {
     options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).sys("open", path.display())
 }
 
+/// Opens a file for reading, if it is still there.
+pub fn open_if_there(path: &Path) -> Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).sys("open", path.display()),
+    }
+}
+
 /// flock(2), which a signal does not end.
 pub fn flock(file: &File, operation: FlockOperation, path: &Path) -> Result<()> {
     rustix::io::retry_on_intr(|| rustix::fs::flock(file, operation)).sys("flock", path.display())

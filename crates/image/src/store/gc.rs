@@ -1,12 +1,11 @@
 //! Collecting what nothing needs: not a name, not a running command, not a bundle.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::Path;
 
 use super::{Store, file};
 use crate::digest::{Algorithm, Digest};
-use crate::error::{Kind, Result, SysContext};
+use crate::error::{Kind, Result};
 use crate::manifest::{Config, Descriptor, Document, MAX_DOCUMENT, MediaType};
 use crate::snapshot::Snapshots;
 
@@ -62,11 +61,7 @@ impl Store {
         let folder = self.path.join("ingest");
         for name in file::names_in(&folder)? {
             let path = folder.join(name);
-            let file = match File::open(&path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error).sys("open", path.display()),
-            };
+            let Some(file) = file::open_if_there(&path)? else { continue };
             if file::try_lock(&file, &path)? && file::is_named(&file, &path)? {
                 swept.remove_file(&path)?;
             }

@@ -57,16 +57,13 @@ impl Store {
         let mut digests = Vec::new();
         for name in file::names_in(&folder)? {
             let path = folder.join(name);
-            let file = match File::open(&path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error).sys("open", path.display()),
-            };
+            let Some(file) = file::open_if_there(&path)? else { continue };
             if file::try_lock(&file, &path)? {
                 file::remove(&path)?;
                 continue;
             }
-            let text = std::fs::read_to_string(&path).sys("read", path.display())?;
+            // Not by its path: its holder removes it without the lock, at any moment.
+            let text = std::io::read_to_string(&file).sys("read", path.display())?;
             for line in text.lines() {
                 digests.push(line.parse().map_err(|error: Error| error.within(path.display()))?);
             }
