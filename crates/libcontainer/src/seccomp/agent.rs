@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::plan::Listener;
+use super::Listener;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 use crate::host::socket;
 use crate::spec;

@@ -5,21 +5,25 @@
 //! (SCMP_ACT_NOTIFY), [`hand_over`] gives it the listener that loading gave.
 
 mod agent;
+mod annotated;
 mod apply;
 mod compile;
 mod enosys;
 mod filter;
+mod listener;
 mod names;
 mod plan;
 mod raw;
 
 pub use agent::hand_over;
+pub use annotated::plan_annotated;
 pub use apply::load;
 pub use compile::compile;
 pub use compile::library_version;
 pub use filter::Filter;
+pub use listener::Listener;
 pub use names::{KNOWN_ACTIONS, KNOWN_ARCHS, KNOWN_FLAGS, KNOWN_OPERATORS};
-pub use plan::{Action, Condition, Listener, Operator, Rule, SeccompPlan, plan, plan_annotated};
+pub use plan::{Action, Condition, Operator, Rule, SeccompPlan, plan};
 
 #[cfg(test)]
 mod default_profile;

@@ -1,12 +1,9 @@
 //! Checking a profile.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use serde::Serialize;
 
+use super::listener::{Listener, listener};
 use super::names::{self, KNOWN_ACTIONS, KNOWN_ARCHS, KNOWN_FLAGS, KNOWN_OPERATORS};
-use super::raw;
 use crate::error::{Error, Result};
 use crate::spec::{Seccomp, SeccompArg, SeccompRule};
 
@@ -32,15 +29,6 @@ pub struct SeccompPlan {
     /// A program that is loaded in place of all rules.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<Vec<u8>>,
-}
-
-/// Who answers for [`Action::Notify`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Listener {
-    /// An AF_UNIX stream socket.
-    pub path: PathBuf,
-    /// Passed on to the agent as it is.
-    pub metadata: String,
 }
 
 /// What happens to a system call.
@@ -100,43 +88,6 @@ pub enum Operator {
     MaskedEqual(u64),
 }
 
-/// crun's name for where the agent listens, from before the specification had one.
-const RECEIVER: &str = "run.oci.seccomp.receiver";
-
-/// Checks a profile, with what crun's annotations change in it: `run.oci.seccomp.receiver` is the listenerPath where there
-/// is none, and `run.oci.seccomp_bpf_data` a program in place of the rules.
-///
-/// # Errors
-/// As [`plan`]; for a receiver that is no absolute path, and data that is no program.
-pub fn plan_annotated(
-    seccomp: Option<&Seccomp>,
-    annotations: &BTreeMap<String, String>,
-) -> Result<Option<SeccompPlan>> {
-    let mut seccomp = seccomp.cloned();
-    if let Some(receiver) = annotations.get(RECEIVER) {
-        if !receiver.starts_with('/') {
-            let why = format!("\"{receiver}\" is not an absolute path");
-            return Err(Error::invalid(format!("annotations[\"{RECEIVER}\"]"), why));
-        }
-        let paths = seccomp.iter_mut().map(|seccomp| &mut seccomp.listener_path);
-        paths.filter(|path| path.is_empty()).for_each(|path| path.clone_from(receiver));
-    }
-    let Some(data) = annotations.get(raw::ANNOTATION) else { return seccomp.as_ref().map(plan).transpose() };
-    let seccomp = seccomp.unwrap_or_default();
-    // Whether the program asks an agent, only its author knows.
-    let listener = (!seccomp.listener_path.is_empty()).then(|| to_listener(&seccomp));
-    Ok(Some(SeccompPlan {
-        flags: flags(seccomp.flags.as_deref(), listener.is_some())?,
-        listener,
-        program: Some(raw::program(data)?),
-        ..SeccompPlan::default()
-    }))
-}
-
-fn to_listener(seccomp: &Seccomp) -> Listener {
-    Listener { path: (&seccomp.listener_path).into(), metadata: seccomp.listener_metadata.clone() }
-}
-
 /// Checks a profile.
 ///
 /// # Errors
@@ -167,32 +118,9 @@ pub fn plan(seccomp: &Seccomp) -> Result<SeccompPlan> {
     })
 }
 
-/// The agent, if there is something to ask it. What must not depend on it is the handing over itself: init says by write(2)
-/// that its filter is loaded, and the agent does not know of the filter before.
-fn listener(seccomp: &Seccomp, default_action: Action, rules: &[Rule]) -> Result<Option<Listener>> {
-    let refuse = |field: String, why: &str| Err(Error::invalid(field, format!("SCMP_ACT_NOTIFY cannot be used {why}")));
-    if default_action == Action::Notify {
-        return refuse("linux.seccomp.defaultAction".to_owned(), "as default action");
-    }
-    let mut asking = rules.iter().enumerate().filter(|(_, rule)| rule.action == Action::Notify).peekable();
-    if asking.peek().is_none() {
-        return Ok(None);
-    }
-    for (index, rule) in asking {
-        if let Some(name) = rule.names.iter().position(|name| name == "write") {
-            return refuse(format!("linux.seccomp.syscalls[{index}].names[{name}]"), "for the write syscall");
-        }
-    }
-    if seccomp.listener_path.is_empty() {
-        return Err(Error::invalid("linux.seccomp.listenerPath", "it is missing, and a rule has SCMP_ACT_NOTIFY")
-            .remedy("name the socket of the seccomp agent"));
-    }
-    Ok(Some(to_listener(seccomp)))
-}
-
 /// Without a list, speculation stays allowed, as with runc and crun: its prevention is costly, and since Linux 5.16 the
 /// kernel does not couple it to seccomp either.
-fn flags(names: Option<&[String]>, listener: bool) -> Result<u64> {
+pub(super) fn flags(names: Option<&[String]>, listener: bool) -> Result<u64> {
     let listening = if listener { libc::SECCOMP_FILTER_FLAG_NEW_LISTENER } else { 0 };
     let Some(names) = names else { return Ok(listening | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW) };
     names.iter().enumerate().try_fold(listening, |flags, (index, name)| match name.as_str() {
@@ -335,47 +263,6 @@ mod tests {
         assert_eq!(flags(r#","flags":[]"#), 0);
         let two = r#","flags":["SECCOMP_FILTER_FLAG_SPEC_ALLOW","SECCOMP_FILTER_FLAG_LOG"]"#;
         assert_eq!(flags(two), libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW | libc::SECCOMP_FILTER_FLAG_LOG);
-    }
-
-    #[test]
-    fn an_agent_is_asked_where_a_rule_says_so() {
-        let profile = |more: &str| {
-            planned(&format!(
-                r#"{{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/run/agent","listenerMetadata":"m"{more}}}"#
-            ))
-        };
-        // "If the SCMP_ACT_NOTIFY action is not used this value is ignored."
-        assert_eq!(profile("").expect("no rule").listener, None);
-        let notify = r#","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]"#;
-        let plan = profile(notify).expect("plan");
-        assert_eq!(plan.listener, Some(Listener { path: "/run/agent".into(), metadata: "m".into() }));
-        assert_eq!(plan.flags, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW);
-        let killable = r#","flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#;
-        let listening = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-        assert_eq!(profile(&format!("{notify}{killable}")).expect("plan").flags, listening);
-        assert_eq!(profile(killable).expect("plan").flags, 0, "the kernel refuses it without a listener");
-    }
-
-    #[test]
-    fn annotations_name_an_agent_or_bring_a_program() {
-        let plan = |profile: &str, annotations: &[(&str, &str)]| {
-            let profile: Option<Seccomp> = serde_json::from_str(profile).expect("seccomp");
-            let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-            plan_annotated(profile.as_ref(), &annotations.iter().map(pair).collect())
-        };
-        let notify =
-            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}"#;
-        let path = |plan: Option<SeccompPlan>| plan.and_then(|plan| plan.listener).map(|listener| listener.path);
-        assert_eq!(path(plan(notify, &[(RECEIVER, "/agent")]).expect("plan")), Some("/agent".into()));
-        let error = plan(notify, &[(RECEIVER, "agent")]).expect_err("relative").to_string();
-        assert!(error.contains("annotations[\"run.oci.seccomp.receiver\"]: \"agent\""), "{error}");
-        assert_eq!(plan("null", &[(RECEIVER, "/agent")]).expect("no profile"), None);
-        let data = (raw::ANNOTATION, "BgAAAAAA/38=");
-        for profile in ["null", notify] {
-            let plan = plan(profile, &[data]).expect("plan").expect("a filter");
-            assert_eq!((plan.program.map(|program| program.len()), plan.rules.len()), (Some(8), 0));
-            assert_eq!((plan.listener, plan.flags), (None, libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW));
-        }
     }
 
     #[test]
