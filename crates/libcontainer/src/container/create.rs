@@ -59,7 +59,7 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
         plan.hooks.set_runtime_env(&super::own_environment());
     }
     if let Some(terminal) = &mut plan.process.terminal {
-        terminal.size = options.console_size.or(terminal.size);
+        terminal.size = options.console_size.and_then(|tell| tell()).or(terminal.size);
     }
     // crun's annotation, from before there was a flag.
     let receiver = spec.annotations.get("run.oci.pidfd_receiver").map(Path::new);

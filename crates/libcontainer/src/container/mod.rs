@@ -81,8 +81,8 @@ pub struct CreateOptions {
     pub attach_console: bool,
     /// With that: the caller passes the bytes on as they are, to whoever shows them (it leaves ONLCR set).
     pub raw_console: bool,
-    /// The size of the caller's own terminal, which goes before `process.consoleSize`.
-    pub console_size: Option<ConsoleSize>,
+    /// Tells the size of the caller's own terminal, which goes before `process.consoleSize`; asked if there is a terminal.
+    pub console_size: Option<fn() -> Option<ConsoleSize>>,
 }
 
 /// What `exec` needs.

@@ -21,7 +21,7 @@ pub fn run(context: Context<'_>, args: &cli::Exec, sealed: Sealed) -> Result<u8>
         }
         None => exec_process::from_flags(container::configured_process(&store, &args.id)?, args)?,
     };
-    if !args.detach {
+    if process.terminal && !args.detach {
         process.console_size = foreground::size().or(process.console_size);
     }
     let options = ExecOptions {
