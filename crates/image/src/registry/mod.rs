@@ -1,7 +1,7 @@
 //! Registries (OCI distribution-spec): manifests and blobs by name, from mirrors first, with retries.
 
 mod auth;
-mod challenge;
+pub mod challenge;
 pub mod credentials;
 mod download;
 mod endpoint;
