@@ -22,6 +22,8 @@ needs=(
     "buildah buildah"
     "docker-registry docker-registry"
     "zstd zstd"
+    "xfsprogs mkfs.xfs"
+    "btrfs-progs mkfs.btrfs"
     "openssl openssl"
 )
 missing=()

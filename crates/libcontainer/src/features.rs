@@ -102,7 +102,7 @@ pub fn features(version: &str, commit: &str) -> Features {
                 modes: attributes::known_memory_modes(),
                 flags: attributes::known_memory_flags(),
             },
-            mount_extensions: MountExtensions { idmap: Switch { enabled: false } },
+            mount_extensions: MountExtensions { idmap: Switch { enabled: true } },
             net_devices: Switch { enabled: true },
         },
         annotations: annotations(version, commit),

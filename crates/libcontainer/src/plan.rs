@@ -125,6 +125,10 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
         cgroups: &facts.cgroups,
         cgroup_dirs: cgroup.location().dirs(),
     })?;
+    for maps in &rootfs.id_maps {
+        userns::check_map(&format!("mounts[{}].uidMappings", maps.mount), &maps.uids)?;
+        userns::check_map(&format!("mounts[{}].gidMappings", maps.mount), &maps.gids)?;
+    }
     let owned = Owned {
         ipc: namespaces.has(Kind::Ipc),
         network: namespaces.has(Kind::Network),

@@ -21,6 +21,7 @@ use crate::process::Init;
 use crate::process::gate::Gate;
 use crate::process::launch::{Birth, Launching, compile, launch};
 use crate::process::sealed_exe::Sealed;
+use crate::process::sources::{self, Fetcher};
 use crate::spec::{CONFIG, Spec};
 use crate::{attributes, netdev, seccomp, userns};
 
@@ -67,6 +68,8 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
     let sockets = Sockets::connect(paths, plan.process.terminal.is_some(), options.attach_console)?;
     let namespaces = namespaces::open(&plan.namespaces)?;
     let proc = HostProc::open().during(Phase::Launch)?;
+    let maps = sources::make_maps(&plan.rootfs)?;
+    let fetcher = Fetcher { proc: &proc, maps: &maps };
 
     let mut making = Making::begin(store, options, &spec, config, &plan, bundle)?;
     making.starts = start;
@@ -74,13 +77,14 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
     making.state.cgroup = cgroup;
     making.cgroup = Whose::Ours;
     let gate = if start { None } else { Some(Gate::make(making.entry.as_fd()).during(Phase::State)?) };
-    let init = Init { plan: &plan, namespaces: &namespaces, proc: &proc, gate, hook_state: &making.hook_state };
+    let init =
+        Init { plan: &plan, namespaces: &namespaces, proc: &proc, maps: &maps, gate, hook_state: &making.hook_state };
     let leave_lock = || making.entry.leave_lock();
     let launching =
         launch(sealed, birth(&plan, &membership, &proc), leave_lock, |channel, alone| init.run(channel, &alone));
     drop(init);
     launching
-        .and_then(|launching| making.complete(launching, membership, &plan, &sockets, &proc, options))
+        .and_then(|launching| making.complete(launching, membership, &plan, &sockets, fetcher, options))
         .map_err(|error| oom::blame(error, &making.state.cgroup))
 }
 
@@ -156,10 +160,10 @@ impl Making {
         membership: Membership,
         plan: &Plan,
         sockets: &Sockets,
-        proc: &HostProc,
+        fetcher: Fetcher<'_>,
         options: &CreateOptions,
     ) -> Result<Launched> {
-        let pid = launching.pid();
+        let (pid, proc) = (launching.pid(), fetcher.proc);
         if let Some(userns) = &plan.userns {
             userns::write_maps(userns, pid.as_raw_pid(), proc).map_err(|error| launching.prefer_childs(error))?;
             launching.proceed()?;
@@ -170,7 +174,7 @@ impl Making {
         }
         // The child makes its mounts meanwhile.
         let filter = compile(plan.process.seccomp.as_ref())?;
-        let console = launching.until_ready(|init| {
+        let console = launching.until_ready(fetcher, |init| {
             self.net_devices = netdev::move_all(&plan.net_devices, pid.as_raw_pid(), proc)?;
             self.run_hooks(plan, pid.as_raw_pid(), init)
         })?;

@@ -12,6 +12,7 @@ use crate::host::{HostProc, ProcessFacts};
 use crate::plan::{self, Request};
 use crate::process::launch::{Birth, compile, launch};
 use crate::process::sealed_exe::Sealed;
+use crate::process::sources::Fetcher;
 use crate::process::{Joiner, wait};
 use crate::{attributes, seccomp};
 
@@ -64,7 +65,7 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
     let launched = || {
         let mut launching = launch(sealed, birth, || {}, |channel, alone| joiner.run(channel, &alone))?;
         let filter = compile(plan.seccomp.as_ref())?;
-        let console = launching.until_ready(|_| Ok(()))?;
+        let console = launching.until_ready(Fetcher { proc: &proc, maps: &[] }, |_| Ok(()))?;
         attributes::limit(&plan.attributes, launching.pid(), &proc)?;
         let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);
         launching.pidfd().map_or(Ok(()), |pidfd| sockets.hand_over_pidfd(pidfd))?;

@@ -39,6 +39,13 @@ impl HostProc {
         self.write(&format!("{pid}/{file}"), value)
     }
 
+    /// Opens a file, namespace or directory of another process, e.g. `ns/mnt`; `pid` as the host numbers it.
+    pub fn open_of(&self, pid: i32, file: &str, flags: OFlags) -> Result<OwnedFd> {
+        let path = format!("{pid}/{file}");
+        rustix::fs::openat(&self.0, &path, flags | OFlags::CLOEXEC, Mode::empty())
+            .sys("openat", format_args!("/proc/{path}"))
+    }
+
     fn write(&self, path: &str, value: &str) -> Result<()> {
         let fd = rustix::fs::openat2(
             &self.0,

@@ -6,6 +6,6 @@ mod plan;
 mod time;
 
 pub use apply::{OpenNamespace, bring_up_loopback, join_all_but, join_of, open, unshare};
-pub use aside::with_mounts_aside;
+pub use aside::{with_mounts_aside, with_mounts_of};
 pub use plan::{Join, Kind, NamespacesPlan, plan};
 pub use time::{OwnTime, TimePlan, make_time, plan_time};

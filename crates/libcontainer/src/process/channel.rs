@@ -35,7 +35,7 @@ use rustix::net::{
 };
 
 use crate::error::{Error, Kind, Result, SysContext};
-use crate::rootfs::HostTree;
+use crate::rootfs::{HostTree, Idmap, Maps};
 
 /// More than the longest message: a seccomp filter has at most 4,096 instructions of 8 bytes, an error is a few KiB.
 const LARGEST: usize = 64 * 1024;
@@ -183,15 +183,24 @@ fn decode(tag: u8, payload: &[u8]) -> Result<Message> {
     })
 }
 
-/// Two flags and the path.
+/// Five flags, the place of the maps in the list, and the path.
 fn encode_tree(tree: &HostTree) -> Vec<u8> {
-    [&[u8::from(tree.recursive), u8::from(tree.nofollow)], tree.path.as_os_str().as_bytes()].concat()
+    let (recursive, place) = match tree.idmap {
+        Some(Idmap { recursive, maps: Maps::Listed(place) }) => (recursive, Some(place)),
+        Some(Idmap { recursive, maps: Maps::Container }) => (recursive, None),
+        None => (false, None),
+    };
+    let flags = [tree.recursive, tree.nofollow, tree.idmap.is_some(), recursive, place.is_some()].map(u8::from);
+    [&flags, place.unwrap_or_default().to_ne_bytes().as_slice(), tree.path.as_os_str().as_bytes()].concat()
 }
 
 fn decode_tree(payload: &[u8]) -> Option<HostTree> {
-    let (flags, path) = payload.split_first_chunk::<2>()?;
-    let [recursive, nofollow] = flags.map(|flag| flag != 0);
-    Some(HostTree { path: OsStr::from_bytes(path).into(), recursive, nofollow })
+    let (flags, rest) = payload.split_first_chunk::<5>()?;
+    let (place, path) = rest.split_first_chunk::<4>()?;
+    let [recursive, nofollow, is_mapped, all_mapped, is_listed] = flags.map(|flag| flag != 0);
+    let maps = if is_listed { Maps::Listed(u32::from_ne_bytes(*place)) } else { Maps::Container };
+    let idmap = is_mapped.then_some(Idmap { recursive: all_mapped, maps });
+    Some(HostTree { path: OsStr::from_bytes(path).into(), recursive, nofollow, idmap })
 }
 
 /// The other end did not follow the protocol.
@@ -235,8 +244,13 @@ mod tests {
     fn a_source_arrives_as_it_was_asked_for() {
         let (parent, child) = Channel::pair().expect("pair");
         let path = std::path::Path::new(OsStr::from_bytes(b"/with \xff\n")).to_owned();
-        for (recursive, nofollow) in [(true, false), (false, true)] {
-            let asked = HostTree { path: path.clone(), recursive, nofollow };
+        let idmap = |recursive, maps| Some(Idmap { recursive, maps });
+        for (recursive, nofollow, idmap) in [
+            (true, false, None),
+            (false, true, idmap(false, Maps::Container)),
+            (true, true, idmap(true, Maps::Listed(7))),
+        ] {
+            let asked = HostTree { path: path.clone(), recursive, nofollow, idmap };
             child.send(&Message::Source(asked.clone()), None).expect("send");
             let Some((Message::Source(got), None)) = parent.receive().expect("receive") else { panic!("no source") };
             assert_eq!(got, asked);

@@ -1,6 +1,6 @@
 //! The container's init, from its clone to the payload: one ordered script.
 
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use super::channel::Channel;
@@ -21,6 +21,8 @@ pub(crate) struct Init<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) namespaces: &'a [OpenNamespace],
     pub(crate) proc: &'a HostProc,
+    /// The user namespaces of the plan's list of maps.
+    pub(crate) maps: &'a [OwnedFd],
     /// Where it waits for `start`; absent: it goes straight on, as `run` wants it.
     pub(crate) gate: Option<Gate>,
     pub(crate) hook_state: &'a HookState,
@@ -60,9 +62,9 @@ impl Init<'_> {
         self.enter_namespaces(channel)?;
         self.set_names()?;
         let ask = |tree: &rootfs::HostTree| launch::ask_for(channel, tree);
-        // A mount namespace that is joined has mounts of its own, which the parent does not see.
-        let outside = plan.userns.is_some() && plan.namespaces.makes(Kind::Mount);
-        let root = rootfs::prepare_with(&plan.rootfs, outside.then_some(&ask)).during(Phase::Rootfs)?;
+        let maps = rootfs::MapNamespaces { listed: self.maps, container: None };
+        let outside: Option<rootfs::Outside<'_>> = if plan.userns.is_some() { Some(&ask) } else { None };
+        let root = rootfs::prepare_with(&plan.rootfs, &rootfs::Sources { maps, outside }).during(Phase::Rootfs)?;
         if plan.needs_parent_midway() {
             launch::await_hooks(channel)?;
         }

@@ -9,6 +9,7 @@ use rustix::process::{Pid, PidfdGetfdFlags, Signal};
 use super::channel::{Channel, Message, garbled};
 use super::posture::Posture;
 use super::sealed_exe::Sealed;
+use super::sources::Fetcher;
 use super::wait::{self, Ended};
 use crate::attributes::{self, SchedulingPlan};
 use crate::cgroups::Membership;
@@ -173,12 +174,16 @@ impl Launching {
 
     /// Leads the child up to the point where all is set up but the filter: `on_rootfs` runs when its mounts are made.
     /// Gives the terminal's master, if it has one.
-    pub(crate) fn until_ready(&mut self, on_rootfs: impl FnOnce(&OwnedFd) -> Result<()>) -> Result<Option<OwnedFd>> {
+    pub(crate) fn until_ready(
+        &mut self,
+        fetcher: Fetcher<'_>,
+        on_rootfs: impl FnOnce(&OwnedFd) -> Result<()>,
+    ) -> Result<Option<OwnedFd>> {
         let mut on_rootfs = Some(on_rootfs);
         loop {
             match (self.channel.receive()?, on_rootfs.take()) {
                 (Some((Message::Source(tree), _)), Some(later)) => {
-                    self.hand_in(&tree)?;
+                    self.hand_in(&tree, fetcher)?;
                     on_rootfs = Some(later);
                 }
                 (Some((Message::RootfsReady, _)), Some(on_rootfs)) => {
@@ -194,8 +199,8 @@ impl Launching {
     }
 
     /// Gives the child a tree that it may not reach itself, or the reason why it cannot have it.
-    fn hand_in(&self, tree: &HostTree) -> Result<()> {
-        match tree.open_for_container() {
+    fn hand_in(&self, tree: &HostTree, fetcher: Fetcher<'_>) -> Result<()> {
+        match fetcher.fetch(self.pid.as_raw_pid(), tree) {
             Ok(opened) => self.channel.send(&Message::Tree, Some(opened.as_fd())),
             Err(error) => self.channel.send(&Message::Failed(error), None),
         }

@@ -10,6 +10,7 @@ mod payload;
 mod posture;
 pub mod sealed_exe;
 pub mod signals;
+pub(crate) mod sources;
 mod stage;
 pub mod wait;
 

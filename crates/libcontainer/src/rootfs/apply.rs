@@ -7,7 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::umask;
 
-use super::bind::Outside;
+use super::bind::Sources;
 use super::options::Attributes;
 use super::plan::{Pivot, RootfsPlan};
 use super::{devices, masks, mount, pivot};
@@ -51,18 +51,18 @@ impl Drop for NoUmask {
 /// # Errors
 /// With the field (`mounts[2].source`), the system call and the kernel's own words, where it has any.
 pub fn prepare(plan: &RootfsPlan) -> Result<Rootfs> {
-    prepare_with(plan, None)
+    prepare_with(plan, &Sources::default())
 }
 
-/// As [`prepare`], for the root of a new user namespace: what it may not reach it asks `outside` for.
+/// As [`prepare`], for id-mapped mounts and for the root of a user namespace.
 ///
 /// # Errors
-/// Those of [`prepare`], and those of `outside`.
-pub fn prepare_with(plan: &RootfsPlan, outside: Option<Outside<'_>>) -> Result<Rootfs> {
+/// Those of [`prepare`], and those of fetching from outside.
+pub fn prepare_with(plan: &RootfsPlan, sources: &Sources<'_>) -> Result<Rootfs> {
     let _no_umask = NoUmask::new();
     let root = pivot::make_root(plan).during(Phase::Rootfs)?;
     for step in &plan.mounts {
-        mount::carry_out(&root, step, outside)
+        mount::carry_out(&root, step, sources)
             .within(|| format!("mounts[{}] ({})", step.index, step.destination.display()))
             .during(Phase::Rootfs)?;
     }

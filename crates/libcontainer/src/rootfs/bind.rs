@@ -7,14 +7,14 @@ use rustix::fs::{CWD, FileType, OFlags, fstat, fstatfs, readlinkat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
+use super::idmap::MapNamespaces;
 use super::mount::{attach_error, change};
-use super::options::Propagation;
 use super::pivot::attach;
+use super::plan_idmap::Idmap;
 use super::plan_mounts::{Bind, MountStep};
 use super::target::{self, Make, Target};
 use crate::error::{Error, Kind, Result, SysContext};
 use crate::paths::{Root, split};
-use crate::sys::mount::{MountAttr, mount_setattr};
 
 /// A part of the host's file tree, to be mounted in the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,15 +25,35 @@ pub struct HostTree {
     pub recursive: bool,
     /// If the path ends in a symlink, that itself.
     pub nofollow: bool,
+    /// How its ids are mapped.
+    pub idmap: Option<Idmap>,
 }
 
-/// Where init gets what is closed to the root of its user namespace: [`HostTree::open_for_container`], carried out by a
-/// process that has the host's privileges and mounts.
+/// Where init gets what the root of its user namespace may not have: [`HostTree::open`], carried out in its mount
+/// namespace by a process that has the host's privileges.
 pub type Outside<'a> = &'a dyn Fn(&HostTree) -> Result<OwnedFd>;
 
+/// What bind mounts are made with.
+#[derive(Clone, Copy, Default)]
+pub struct Sources<'a> {
+    /// The maps of those that are id-mapped.
+    pub maps: MapNamespaces<'a>,
+    /// For the root of a user namespace.
+    pub outside: Option<Outside<'a>>,
+}
+
 impl HostTree {
-    /// Clones it from the mounts of this process, attached nowhere.
-    fn open(&self) -> Result<OwnedFd> {
+    /// Clones it from the mounts of this process, attached nowhere, and maps it.
+    ///
+    /// # Errors
+    /// Those of open_tree(2), and of [`super::map_ids`].
+    pub fn open(&self, maps: &MapNamespaces<'_>) -> Result<OwnedFd> {
+        let tree = self.clone_tree()?;
+        self.idmap.map_or(Ok(()), |idmap| maps.map(&tree, idmap)).map_err(|error| error.within(self.path.display()))?;
+        Ok(tree)
+    }
+
+    fn clone_tree(&self) -> Result<OwnedFd> {
         let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         if self.recursive {
             flags |= OpenTreeFlags::AT_RECURSIVE;
@@ -53,24 +73,13 @@ impl HostTree {
             }
         })
     }
-
-    /// As a container in another mount namespace may have it: what is mounted in the container does not show up here.
-    ///
-    /// # Errors
-    /// Those of open_tree(2) and mount_setattr(2).
-    pub fn open_for_container(&self) -> Result<OwnedFd> {
-        let tree = self.open()?;
-        let slave = MountAttr::propagating(Propagation::Slave.bits());
-        mount_setattr(tree.as_fd(), c"", self.recursive, &slave).sys("mount_setattr", self.path.display())?;
-        Ok(tree)
-    }
 }
 
-pub(super) fn mount(root: &Root, step: &MountStep, bind: &Bind, outside: Option<Outside<'_>>) -> Result<()> {
+pub(super) fn mount(root: &Root, step: &MountStep, bind: &Bind, sources: &Sources<'_>) -> Result<()> {
     if bind.copy_symlink && copy_symlink(root, step, bind)? {
         return Ok(());
     }
-    let tree = clone(root, step, bind, outside)?;
+    let tree = clone(step, bind, sources)?;
     if bind.procfs && !is_procfs(&tree, bind)? {
         let why = format!("{} is not procfs, and nothing else may become /proc", bind.source.display());
         return Err(Error::invalid(format!("mounts[{}].source", step.index), why));
@@ -97,16 +106,22 @@ fn is_procfs(tree: &OwnedFd, bind: &Bind) -> Result<bool> {
 
 /// The source as a tree that is attached nowhere.
 ///
-/// The root of a user namespace may find a directory on the way closed that the host's root would pass. Then it is
-/// fetched from outside; not always, since what is cloned here keeps the host's attributes (ro, nodev) locked. Sources
-/// in the root filesystem are never fetched: they may lie in an earlier mount of this container.
-fn clone(root: &Root, step: &MountStep, bind: &Bind, outside: Option<Outside<'_>>) -> Result<OwnedFd> {
-    let tree = HostTree { path: bind.source.clone(), recursive: bind.recursive, nofollow: bind.source_nofollow };
-    let result = match (tree.open(), outside) {
-        (Err(error), Some(outside)) if error.errno() == Some(Errno::ACCESS) && !tree.path.starts_with(root.path()) => {
-            outside(&tree)
-        }
-        (result, _) => result,
+/// The root of a user namespace may find a directory on the way closed that the host's root would pass, and may not map
+/// the ids of a file system of the host's: then it is fetched from outside.
+fn clone(step: &MountStep, bind: &Bind, sources: &Sources<'_>) -> Result<OwnedFd> {
+    let tree = HostTree {
+        path: bind.source.clone(),
+        recursive: bind.recursive,
+        nofollow: bind.source_nofollow,
+        idmap: bind.idmap,
+    };
+    let result = match (bind.idmap, sources.outside) {
+        (Some(_), Some(outside)) => outside(&tree),
+        (None, Some(outside)) => match tree.open(&sources.maps) {
+            Err(error) if error.errno() == Some(Errno::ACCESS) => outside(&tree),
+            result => result,
+        },
+        (_, None) => tree.open(&sources.maps),
     };
     result.map_err(|error| error.within(format!("mounts[{}].source", step.index)))
 }

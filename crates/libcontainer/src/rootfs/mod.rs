@@ -27,6 +27,7 @@ mod pivot;
 mod plan;
 mod plan_cgroups;
 mod plan_devices;
+mod plan_idmap;
 mod plan_mounts;
 mod target;
 #[cfg(test)]
@@ -34,12 +35,13 @@ mod tests;
 mod tmpcopyup;
 
 pub use apply::{Rootfs, enter, finish, prepare, prepare_with};
-pub use bind::{HostTree, Outside};
+pub use bind::{HostTree, Outside, Sources};
 pub use devices::open_null;
-pub use idmap::map_ids;
+pub use idmap::{MapNamespaces, map_ids};
 pub use loop_device::LoopDevice;
 pub use options::{Attributes, MOUNT_OPTIONS, Parameter, Propagation};
 pub use plan::{Pivot, RootPropagation, RootfsInput, RootfsPlan, plan};
 pub use plan_cgroups::{CgroupV1, HierarchyMount, HierarchySource};
 pub use plan_devices::{DeviceKind, DeviceNode};
+pub use plan_idmap::{IdMaps, Idmap, Maps};
 pub use plan_mounts::{Action, Bind, Change, Filesystem, MountStep, Remount};

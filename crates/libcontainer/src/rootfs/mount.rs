@@ -10,7 +10,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, fspick,
 };
 
-use super::bind::Outside;
+use super::bind::Sources;
 use super::options::{Attributes, Parameter};
 use super::pivot::attach;
 use super::plan_mounts::{Action, Change, Filesystem, MountStep, Remount};
@@ -20,10 +20,10 @@ use crate::error::{Error, Kind, Result, SysContext};
 use crate::paths::Root;
 use crate::sys::mount::{MountAttr, mount_setattr};
 
-pub(super) fn carry_out(root: &Root, step: &MountStep, outside: Option<Outside<'_>>) -> Result<()> {
+pub(super) fn carry_out(root: &Root, step: &MountStep, sources: &Sources<'_>) -> Result<()> {
     match &step.action {
         Action::Filesystem(filesystem) => mount_filesystem(root, step, filesystem),
-        Action::Bind(bind) => bind::mount(root, step, bind, outside),
+        Action::Bind(bind) => bind::mount(root, step, bind, sources),
         Action::Remount(change) => remount(root, step, change),
         Action::CgroupV1(cgroup) => cgroup::mount(root, step, cgroup),
     }

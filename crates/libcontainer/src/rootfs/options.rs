@@ -163,6 +163,7 @@ enum Meaning {
     CopySymlink,
     SourceNoFollow,
     DestinationNoFollow,
+    Idmap(bool),
 }
 
 /// config.md "Linux mount options", and three of crun's; sorted by name.
@@ -177,6 +178,7 @@ const TABLE: &[(&str, Meaning)] = &[
     ("diratime", Meaning::Clear(Attributes::NODIRATIME)),
     ("dirsync", Meaning::Filesystem("dirsync", "")),
     ("exec", Meaning::Clear(Attributes::NOEXEC)),
+    ("idmap", Meaning::Idmap(false)),
     ("iversion", Meaning::Filesystem("iversion", "noiversion")),
     ("lazytime", Meaning::Filesystem("lazytime", "nolazytime")),
     ("loud", Meaning::Default),
@@ -200,6 +202,7 @@ const TABLE: &[(&str, Meaning)] = &[
     ("relatime", Meaning::Atime(Atime::Relative)),
     ("remount", Meaning::Remount),
     ("rexec", Meaning::RecursiveClear(Attributes::NOEXEC)),
+    ("ridmap", Meaning::Idmap(true)),
     ("rnoatime", Meaning::RecursiveAtime(Atime::None)),
     ("rnodev", Meaning::RecursiveSet(Attributes::NODEV)),
     ("rnodiratime", Meaning::RecursiveSet(Attributes::NODIRATIME)),
@@ -303,8 +306,8 @@ pub(super) struct Options {
     pub(super) copy_symlink: bool,
     pub(super) source_nofollow: bool,
     pub(super) destination_nofollow: bool,
-    /// `idmap` or `ridmap`.
-    pub(super) idmap: bool,
+    /// `Some(recursive)` for an id-mapped mount.
+    pub(super) idmap: Option<bool>,
 }
 
 impl Options {
@@ -313,7 +316,6 @@ impl Options {
         for option in options {
             match (lookup(option), option.as_str()) {
                 (Some(meaning), _) => parsed.add(meaning),
-                (None, "idmap" | "ridmap") => parsed.idmap = true,
                 // Several in one string, as mount(8) takes them, except inside quotes (an SELinux context has commas).
                 (None, text) if !text.contains('"') => {
                     parsed.data.extend(text.split(',').filter(|part| !part.is_empty()).map(Parameter::parse));
@@ -361,6 +363,7 @@ impl Options {
             Meaning::CopySymlink => self.copy_symlink = true,
             Meaning::SourceNoFollow => self.source_nofollow = true,
             Meaning::DestinationNoFollow => self.destination_nofollow = true,
+            Meaning::Idmap(recursive) => self.idmap = Some(recursive),
         }
     }
 }
@@ -376,10 +379,10 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_has_all_of_the_spec() {
         assert!(MOUNT_OPTIONS.is_sorted_by(|one, next| one < next), "lookup needs it sorted");
-        // config.md, runtime-spec 1.3.0, except idmap and ridmap.
-        let spec = "async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime nodev \
+        // config.md, runtime-spec 1.3.0.
+        let spec = "async atime bind defaults dev diratime dirsync exec idmap iversion lazytime loud mand noatime nodev \
                     nodiratime noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private \
-                    ratime rbind rdev rdiratime relatime remount rexec rnoatime rnodev rnodiratime rnoexec rnorelatime \
+                    ratime rbind rdev rdiratime relatime remount rexec ridmap rnoatime rnodev rnodiratime rnoexec rnorelatime \
                     rnostrictatime rnosuid rnosymfollow ro rprivate rrelatime rro rrw rshared rslave rstrictatime rsuid \
                     rsymfollow runbindable rw shared silent slave strictatime suid symfollow sync tmpcopyup unbindable";
         for name in spec.split_whitespace() {
@@ -434,6 +437,6 @@ mod tests {
         assert_eq!((parsed.set, parsed.clear), (Attributes::NONE, Attributes::NONE));
         assert_eq!((parsed.recursive_set, parsed.recursive_clear), (Attributes::RDONLY, Attributes::NOSUID));
         assert_eq!(parsed.propagation, [(Propagation::Private, true), (Propagation::Shared, false)]);
-        assert!(parse(&["idmap"]).idmap && parse(&["ridmap"]).idmap);
+        assert_eq!((parse(&["idmap"]).idmap, parse(&["idmap", "ridmap"]).idmap), (Some(false), Some(true)));
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::options::Propagation;
 use super::plan_devices::{self, DeviceNode};
+use super::plan_idmap::IdMaps;
 use super::plan_mounts::{self, Action, MountStep};
 use crate::error::{During, Error, Phase, Result};
 use crate::host::CgroupFacts;
@@ -48,6 +49,9 @@ pub struct RootfsPlan {
     pub propagation: RootPropagation,
     /// The mounts, in the spec's order.
     pub mounts: Vec<MountStep>,
+    /// The maps of id-mapped mounts that are not the container's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub id_maps: Vec<IdMaps>,
     /// Whether /dev gets the usual nodes and links: not if the host's own was bound there.
     pub setup_dev: bool,
     /// Device nodes to make.
@@ -93,8 +97,7 @@ pub enum Pivot {
 /// Plans the root filesystem.
 ///
 /// # Errors
-/// [`crate::error::Kind::Invalid`] with the field of config.json that cannot be used, and
-/// [`crate::error::Kind::Unsupported`] for id-mapped mounts.
+/// [`crate::error::Kind::Invalid`] with the field of config.json that cannot be used.
 pub fn plan(input: &RootfsInput) -> Result<RootfsPlan> {
     build(input).during(Phase::Plan)
 }
@@ -128,6 +131,7 @@ fn build(input: &RootfsInput) -> Result<RootfsPlan> {
         readonly: root.readonly,
         propagation: propagation(&linux.rootfs_propagation)?,
         mounts: mounts.steps,
+        id_maps: mounts.id_maps,
         setup_dev,
         devices: if setup_dev { devices } else { Vec::new() },
         bind_devices: input.own_user_namespace,

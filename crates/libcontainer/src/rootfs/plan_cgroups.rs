@@ -62,6 +62,7 @@ pub(super) fn v2(input: &RootfsInput, mount: &Mount, attributes: Attributes, ind
             destination_nofollow: false,
             copy_symlink: false,
             procfs: false,
+            idmap: None,
         }));
     }
     Ok(Action::Filesystem(Filesystem {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::options::{Attributes, Options, Parameter, Propagation};
 use super::plan::{RootfsInput, no_nul};
 use super::plan_cgroups::{self, CgroupV1};
+use super::plan_idmap::{self, IdMaps, Idmap};
 use crate::error::{Error, Result};
 use crate::paths::clean;
 use crate::spec::Mount;
@@ -73,6 +74,9 @@ pub struct Bind {
     pub copy_symlink: bool,
     /// The source must be procfs, since it becomes /proc.
     pub procfs: bool,
+    /// Whose the files are seen to be, if that is not what their file system says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idmap: Option<Idmap>,
 }
 
 /// A change of what is mounted at the destination.
@@ -106,12 +110,13 @@ pub struct Change {
 pub(super) struct Mounts {
     pub(super) steps: Vec<MountStep>,
     pub(super) late_readonly: Vec<PathBuf>,
+    pub(super) id_maps: Vec<IdMaps>,
     pub(super) warnings: Vec<String>,
 }
 
 pub(super) fn plan(input: &RootfsInput) -> Result<Mounts> {
     let steps = Vec::with_capacity(input.spec.mounts.len());
-    let mut mounts = Mounts { steps, late_readonly: Vec::new(), warnings: Vec::new() };
+    let mut mounts = Mounts { steps, late_readonly: Vec::new(), id_maps: Vec::new(), warnings: Vec::new() };
     for (index, mount) in input.spec.mounts.iter().enumerate() {
         let step = step(input, index, mount, &mut mounts)?;
         mounts.steps.push(step);
@@ -138,10 +143,8 @@ fn step(input: &RootfsInput, index: usize, mount: &Mount, mounts: &mut Mounts) -
     if mount.kind == "bind" && options.bind.is_none() {
         options.bind = Some(false); // the kernel has no filesystem of that name, so nothing else can be meant
     }
-    if options.idmap || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-        return Err(Error::unsupported(format!("{}: id-mapped mounts are not implemented", field("options"))));
-    }
     check_options(&options, mount, index)?;
+    let idmap = plan_idmap::plan(input, index, mount, &options, &mut mounts.id_maps)?;
     check_below_proc(&destination, &mount.kind, options.bind.is_some(), index)?;
     let mut changes = Vec::new();
     let action = if options.remount {
@@ -161,6 +164,7 @@ fn step(input: &RootfsInput, index: usize, mount: &Mount, mounts: &mut Mounts) -
             destination_nofollow: options.destination_nofollow,
             copy_symlink: options.copy_symlink,
             procfs: destination == Path::new("/proc"),
+            idmap,
         })
     } else {
         let action = filesystem(input, mount, &options, &destination, index, &mut mounts.late_readonly)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::super::options::{Attributes, Propagation};
-use super::super::{Action, Change, DeviceKind, Pivot, RootfsInput, plan};
+use super::super::{Action, Change, DeviceKind, Idmap, Maps, Pivot, RootfsInput, plan};
 use super::plan_of;
 use crate::error::Kind;
 use crate::host::CgroupFacts;
@@ -72,17 +72,52 @@ fn a_mount_that_cannot_be_is_refused_with_its_field() {
 
 #[test]
 fn what_is_beyond_this_build_is_told_as_such() {
-    let mapping = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
-    for mount in [
-        json!({"destination": "/x", "source": "/y", "options": ["bind", "idmap"]}),
-        json!({"destination": "/x", "source": "/y", "options": ["bind"], "uidMappings": mapping}),
-    ] {
-        let (kind, text) = refused(json!({"mounts": [mount]}));
-        assert_eq!(kind, Kind::Unsupported);
-        assert!(text.ends_with("mounts[0].options: id-mapped mounts are not implemented"), "{text}");
-    }
     let cgroup = json!({"mounts": [{"destination": "/sys/fs/cgroup", "type": "cgroup"}]});
     assert_eq!(refused(cgroup).0, Kind::Unsupported);
+}
+
+#[test]
+fn maps_of_mounts_are_listed_once() {
+    let maps = |host: u32| json!([{"containerID": 0, "hostID": host, "size": 9}]);
+    let mount = |host: u32, options: Value| json!({"destination": "/x", "source": "/y", "options": options, "uidMappings": maps(host), "gidMappings": maps(5)});
+    let mounts =
+        json!([mount(7, json!(["bind"])), mount(8, json!(["bind", "ridmap"])), mount(7, json!(["rbind", "idmap"]))]);
+    let plan = plan_of(Path::new("/bundle"), json!({"mounts": mounts})).expect("a plan");
+    let mapped: Vec<Option<Idmap>> = plan
+        .mounts
+        .iter()
+        .map(|step| match &step.action {
+            Action::Bind(bind) => bind.idmap,
+            _ => None,
+        })
+        .collect();
+    let listed = |recursive, place| Some(Idmap { recursive, maps: Maps::Listed(place) });
+    assert_eq!(mapped, [listed(false, 0), listed(true, 1), listed(false, 0)]);
+    let of: Vec<(usize, u32)> = plan.id_maps.iter().map(|maps| (maps.mount, maps.uids[0].host_id)).collect();
+    assert_eq!(of, [(0, 7), (1, 8)]);
+}
+
+#[test]
+fn maps_of_mounts_that_cannot_be_are_told() {
+    let maps = json!([{"containerID": 0, "hostID": 1, "size": 1}]);
+    for (mount, wanted) in [
+        (
+            json!({"destination": "/x", "source": "/y", "options": ["bind", "idmap"]}),
+            "mounts[0].uidMappings: is missing",
+        ),
+        (
+            json!({"destination": "/x", "source": "/y", "options": ["bind"], "uidMappings": maps}),
+            "mounts[0].gidMappings: is missing",
+        ),
+        (json!({"destination": "/x", "type": "tmpfs", "options": ["ridmap"]}), "mounts[0]: only a bind mount"),
+        (
+            json!({"destination": "/x", "source": "/y", "options": ["bind", "remount", "idmap"]}),
+            "mounts[0]: only a bind mount",
+        ),
+    ] {
+        let text = refused_mount(mount);
+        assert!(text.contains(wanted), "{text}");
+    }
 }
 
 #[test]
