@@ -22,7 +22,7 @@ use crate::seccomp::{self, SeccompPlan};
 use crate::spec::{CONFIG, Linux, Mount, Process, Spec};
 use crate::sysctl::{self, Owned, SysctlPlan};
 use crate::terminal::TerminalPlan;
-use crate::userns::{self, UsernsPlan};
+use crate::userns::{self, Origin, UsernsPlan};
 
 /// As many unknown fields are told one by one.
 const MOST_TOLD: usize = 20;
@@ -40,6 +40,8 @@ pub struct Request {
     pub no_new_keyring: bool,
     /// How many descriptors from 3 on the payload inherits.
     pub passed_fds: RawFd,
+    /// The maps of the user namespace that is joined, if one is.
+    pub joined_maps: Option<UsernsPlan>,
 }
 
 /// All that is done to make a container.
@@ -51,7 +53,7 @@ pub struct Plan {
     pub net_devices: Vec<NetDevicePlan>,
     /// A new time namespace.
     pub time: Option<TimePlan>,
-    /// The maps of a new user namespace.
+    /// The maps of the user namespace, new or joined.
     pub userns: Option<UsernsPlan>,
     pub cgroup: CgroupPlan,
     pub rootfs: RootfsPlan,
@@ -108,7 +110,12 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     refuse_unsupported(linux)?;
     let namespaces = namespaces::plan(&linux.namespaces)?;
     check_names(spec, &namespaces)?;
-    let userns = userns::plan(namespaces.makes(Kind::User), &linux.uid_mappings, &linux.gid_mappings)?;
+    let origin = match &request.joined_maps {
+        Some(maps) if namespaces.joins(Kind::User) => Origin::Joined(maps),
+        _ if namespaces.makes(Kind::User) => Origin::New,
+        _ => Origin::Runtime,
+    };
+    let userns = userns::plan(origin, &linux.uid_mappings, &linux.gid_mappings)?;
     let cgroup = match &facts.systemd {
         Some(systemd) => cgroups::plan_unit(linux, &spec.annotations, &request.id, &facts.cgroups, systemd)?,
         None => cgroups::plan(linux, &request.id, &facts.cgroups)?,

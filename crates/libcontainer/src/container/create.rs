@@ -15,7 +15,7 @@ use crate::cgroups::{Cgroup, Membership};
 use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::hooks::{self, HookState};
 use crate::host::{HostFacts, HostProc};
-use crate::namespaces;
+use crate::namespaces::{self, Kind, OpenNamespace};
 use crate::plan::{self, Plan, Request};
 use crate::process::Init;
 use crate::process::gate::Gate;
@@ -48,12 +48,16 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
     let (mut spec, config) = Spec::load(&bundle)?;
     spec.process.iter_mut().for_each(super::passed::announce);
     notify::add_to(&mut spec, store, &options.id);
+    let proc = HostProc::open().during(Phase::Launch)?;
+    let namespaces = open_namespaces(&spec)?;
+    let user = namespaces.iter().find_map(|namespace| namespace.of_kind(Kind::User));
     let request = Request {
         id: options.id.clone(),
         bundle: bundle.clone(),
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
         passed_fds,
+        joined_maps: user.map(|user| userns::maps_of(user, &proc)).transpose()?,
     };
     let mut plan = plan::plan(&spec, &request, &HostFacts::gather(options.systemd_cgroup)?)?;
     if plan.hooks.run_during_create() {
@@ -66,8 +70,6 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
     let receiver = spec.annotations.get("run.oci.pidfd_receiver").map(Path::new);
     let paths = (options.console_socket.as_deref(), options.pidfd_socket.as_deref().or(receiver));
     let sockets = Sockets::connect(paths, plan.process.terminal.is_some(), options.attach_console)?;
-    let namespaces = namespaces::open(&plan.namespaces)?;
-    let proc = HostProc::open().during(Phase::Launch)?;
     let maps = sources::make_maps(&plan.rootfs)?;
     let fetcher = Fetcher { proc: &proc, maps: &maps };
 
@@ -88,8 +90,15 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
         .map_err(|error| oom::blame(error, &making.state.cgroup))
 }
 
+/// Those that are joined; before the plan, which needs to know what is in one of them.
+fn open_namespaces(spec: &Spec) -> Result<Vec<OpenNamespace>> {
+    let listed = spec.linux.as_ref().map_or(&[][..], |linux| &linux.namespaces);
+    namespaces::open(&namespaces::plan(listed).during(Phase::Plan)?)
+}
+
 fn birth<'a>(plan: &'a Plan, membership: &'a Membership, proc: &'a HostProc) -> Birth<'a> {
-    let (namespaces, staged) = (plan.namespaces.birth_flags(), plan.namespaces.needs_stage());
+    let staged = plan.namespaces.needs_stage();
+    let namespaces = if staged { 0 } else { plan.namespaces.birth_flags() };
     let time = plan.time.as_ref().map(|time| (time, proc));
     Birth { membership, namespaces, staged, scheduling: &plan.process.attributes.scheduling, time }
 }
@@ -164,7 +173,7 @@ impl Making {
         options: &CreateOptions,
     ) -> Result<Launched> {
         let (pid, proc) = (launching.pid(), fetcher.proc);
-        if let Some(userns) = &plan.userns {
+        if let Some(userns) = plan.userns.as_ref().filter(|_| plan.namespaces.makes(Kind::User)) {
             userns::write_maps(userns, pid.as_raw_pid(), proc).map_err(|error| launching.prefer_childs(error))?;
             launching.proceed()?;
         }

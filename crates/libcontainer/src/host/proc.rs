@@ -46,6 +46,13 @@ impl HostProc {
             .sys("openat", format_args!("/proc/{path}"))
     }
 
+    /// Reads a file of another process, e.g. `uid_map`; `pid` as the host numbers it.
+    pub fn read_of(&self, pid: i32, file: &str) -> Result<String> {
+        let fd = self.open_of(pid, file, OFlags::RDONLY)?;
+        let bytes = super::read_all(&fd).sys("read", format_args!("/proc/{pid}/{file}"))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     fn write(&self, path: &str, value: &str) -> Result<()> {
         let fd = rustix::fs::openat2(
             &self.0,

@@ -1,6 +1,6 @@
 //! Opening, joining and making namespaces.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -15,6 +15,13 @@ use crate::sys;
 pub struct OpenNamespace {
     kind: Kind,
     fd: OwnedFd,
+}
+
+impl OpenNamespace {
+    /// Itself, if it is of this kind.
+    pub fn of_kind(&self, kind: Kind) -> Option<BorrowedFd<'_>> {
+        (self.kind == kind).then(|| self.fd.as_fd())
+    }
 }
 
 /// Opens every namespace that the plan joins, before any process of the container exists.
@@ -45,19 +52,33 @@ fn open_one(join: &Join) -> Result<OpenNamespace> {
     Err(Error::invalid(field(), why))
 }
 
-/// Moves this process into the opened namespaces of one kind; a PID namespace takes effect for its children.
-pub fn join_of(namespaces: &[OpenNamespace], kind: Kind) -> Result<()> {
-    namespaces.iter().filter(|namespace| namespace.kind == kind).try_for_each(join)
+/// Moves this process into the opened namespaces, in the order of the plan: PID (which takes effect for its children), the
+/// others, user. What a runtime that is not root may not join before, it may as root of that user namespace, to which it
+/// then belongs.
+///
+/// # Errors
+/// If one belongs to a user namespace in which this process has no privileges.
+pub fn join(namespaces: &[OpenNamespace]) -> Result<()> {
+    let joins_user = namespaces.iter().any(|namespace| namespace.kind == Kind::User);
+    let mut later = Vec::new();
+    for namespace in namespaces {
+        match enter(namespace) {
+            Err(error) if error.errno() == Some(Errno::PERM) && joins_user && namespace.kind != Kind::User => {
+                later.push(namespace);
+            }
+            result => result?,
+        }
+    }
+    later.into_iter().try_for_each(enter)
 }
 
-/// Moves this process into the opened namespaces of all other kinds, in their order.
-pub fn join_all_but(namespaces: &[OpenNamespace], kind: Kind) -> Result<()> {
-    namespaces.iter().filter(|namespace| namespace.kind != kind).try_for_each(join)
-}
-
-fn join(namespace: &OpenNamespace) -> Result<()> {
+fn enter(namespace: &OpenNamespace) -> Result<()> {
     sys::namespace::setns(namespace.fd.as_fd(), namespace.kind.flag())
         .sys("setns", namespace.kind.name())
+        .map_err(|error| match error.errno() {
+            Some(Errno::PERM) => error.cause("it takes CAP_SYS_ADMIN in the user namespace that it belongs to"),
+            _ => error,
+        })
         .during(Phase::Namespaces)
 }
 
@@ -130,7 +151,7 @@ mod tests {
             let own = open(&plan_of(Kind::Uts, "/proc/thread-self/ns/uts")).expect("open");
             unshare(&NamespacesPlan { new: vec![Kind::Uts], join: vec![] }).expect("unshare");
             assert_ne!(std::fs::read_link("/proc/thread-self/ns/uts").expect("between"), before);
-            join_of(&own, Kind::Uts).expect("join");
+            join(&own).expect("join");
             assert_eq!(std::fs::read_link("/proc/thread-self/ns/uts").expect("after"), before);
         });
     }

@@ -23,9 +23,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, in the order in which they are joined: mount last, since it changes what paths mean.
+    /// Every kind, in the order in which they are joined: mount late, since it changes what paths mean, and user last,
+    /// since only the host's root may join what belongs to the host.
     pub const ALL: [Kind; 8] =
-        [Kind::User, Kind::Pid, Kind::Network, Kind::Ipc, Kind::Uts, Kind::Cgroup, Kind::Time, Kind::Mount];
+        [Kind::Pid, Kind::Network, Kind::Ipc, Kind::Uts, Kind::Cgroup, Kind::Time, Kind::Mount, Kind::User];
 
     /// The spec's name of it.
     pub fn name(self) -> &'static str {
@@ -114,16 +115,20 @@ impl NamespacesPlan {
         self.new_flags() & !(self.birth_flags() | Kind::Time.flag())
     }
 
-    /// Joining a PID namespace only takes effect for children, so somebody must be the parent.
+    /// Whether somebody must come before the container's process: joining a PID namespace only takes effect for children,
+    /// a new one belongs to a joined user namespace only if it is made in there, and nothing can be joined any more from
+    /// inside a new user namespace.
     pub fn needs_stage(&self) -> bool {
         self.joins(Kind::Pid)
+            || (self.joins(Kind::User) && self.makes(Kind::Pid))
+            || (self.makes(Kind::User) && !self.join.is_empty())
     }
 }
 
 /// Plans `linux.namespaces`.
 ///
 /// # Errors
-/// For an unknown or repeated type, a relative path, and the kinds that are not supported yet.
+/// For an unknown or repeated type and for a relative path.
 pub fn plan(namespaces: &[Namespace]) -> Result<NamespacesPlan> {
     let mut plan = NamespacesPlan::default();
     for (index, namespace) in namespaces.iter().enumerate() {
@@ -131,11 +136,6 @@ pub fn plan(namespaces: &[Namespace]) -> Result<NamespacesPlan> {
         let kind = kind_of(&namespace.kind).map_err(|error| error.within(field("type")))?;
         if plan.has(kind) {
             return Err(Error::invalid(field("type"), format!("{} is listed twice", kind.name())));
-        }
-        if kind == Kind::User && !namespace.path.is_empty() {
-            return Err(Error::unsupported("joining a user namespace is not supported by this version of creel")
-                .within(field("path"))
-                .remedy("make a new one: remove the path and give linux.uidMappings and linux.gidMappings"));
         }
         if namespace.path.is_empty() {
             plan.new.push(kind);
@@ -167,12 +167,32 @@ mod tests {
     }
 
     #[test]
-    fn mount_namespaces_are_joined_last() {
-        let list = [namespace("mount", "/proc/1/ns/mnt"), namespace("pid", ""), namespace("ipc", "/proc/1/ns/ipc")];
+    fn mount_namespaces_are_joined_late_and_user_namespaces_last() {
+        let list = [
+            namespace("user", "/proc/1/ns/user"),
+            namespace("mount", "/proc/1/ns/mnt"),
+            namespace("pid", ""),
+            namespace("ipc", "/proc/1/ns/ipc"),
+        ];
         let plan = plan(&list).expect("valid");
-        assert_eq!(plan.join.iter().map(|join| join.kind).collect::<Vec<_>>(), [Kind::Ipc, Kind::Mount]);
+        assert_eq!(plan.join.iter().map(|join| join.kind).collect::<Vec<_>>(), [Kind::Ipc, Kind::Mount, Kind::User]);
         assert_eq!(plan.new, [Kind::Pid]);
-        assert!(!plan.needs_stage());
+    }
+
+    #[test]
+    fn a_stage_is_for_what_one_process_cannot_do() {
+        let [pid, user, net] = ["pid", "user", "network"];
+        for (list, staged) in [
+            (&[(pid, ""), (user, ""), (net, "")][..], false),
+            (&[(pid, ""), (net, "/n")], false),
+            (&[(pid, "/p"), (net, "")], true),
+            (&[(user, "/u"), (net, "/n")], false),
+            (&[(user, "/u"), (pid, "")], true),
+            (&[(user, ""), (net, "/n")], true),
+        ] {
+            let list: Vec<Namespace> = list.iter().map(|(kind, path)| namespace(kind, path)).collect();
+            assert_eq!(plan(&list).expect("valid").needs_stage(), staged, "{list:?}");
+        }
     }
 
     #[test]
@@ -181,7 +201,6 @@ mod tests {
             (vec![namespace("pid", ""), namespace("pid", "")], "linux.namespaces[1].type: pid is listed twice"),
             (vec![namespace("net", "")], "linux.namespaces[0].type: \"net\" is no kind of namespace"),
             (vec![namespace("ipc", "proc/1/ns/ipc")], "is not an absolute path"),
-            (vec![namespace("user", "/proc/1/ns/user")], "joining a user namespace is not supported"),
         ] {
             let error = plan(&list).expect_err(text).to_string();
             assert!(error.contains(text), "{error}");

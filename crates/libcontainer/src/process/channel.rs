@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   parent                          stage                    child (init or exec)
-//!     │ ───────── clone3 ────────────▶│  only if a PID namespace is joined
+//!     │ ───────── clone3 ────────────▶│  only if it must join namespaces before (NamespacesPlan::needs_stage)
 //!     │ ◀──── Cloned(pid) + pidfd ─────│──── clone3 ────────────▶│
 //!     │                              exit                       │
 //!     │ ───────────────────────────── Proceed ─────────────────▶│  after Cloned, and when a user namespace is mapped

@@ -48,7 +48,7 @@ impl Joiner<'_> {
             launch::die_with_parent();
         }
         if self.needs_stage() {
-            stage::pass(alone, channel)?;
+            stage::pass(alone, channel, 0)?;
         }
         rustix::process::setsid().sys("setsid", "the joining process").during(Phase::Attributes)?;
         payload::join_keyring(self.plan)?;

@@ -3,6 +3,8 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use super::channel::Channel;
 use super::gate::Gate;
 use super::launch::{self, report};
@@ -51,8 +53,8 @@ impl Init<'_> {
         // /proc/PID/fd: neither an exec into this container, nor others that share its PID namespace (CVE-2016-9962).
         payload::hide()?;
         if plan.namespaces.needs_stage() {
-            namespaces::join_of(self.namespaces, Kind::Pid)?;
-            stage::pass(alone, channel)?;
+            namespaces::join(self.namespaces)?;
+            stage::pass(alone, channel, plan.namespaces.birth_flags())?;
         }
         if self.gate.is_some() {
             // A created container can be ended by an ordinary signal, as runc's can.
@@ -63,7 +65,7 @@ impl Init<'_> {
         self.set_names()?;
         let ask = |tree: &rootfs::HostTree| launch::ask_for(channel, tree);
         let maps = rootfs::MapNamespaces { listed: self.maps, container: None };
-        let outside: Option<rootfs::Outside<'_>> = if plan.userns.is_some() { Some(&ask) } else { None };
+        let outside: Option<rootfs::Outside<'_>> = if plan.namespaces.has(Kind::User) { Some(&ask) } else { None };
         let root = rootfs::prepare_with(&plan.rootfs, &rootfs::Sources { maps, outside }).during(Phase::Rootfs)?;
         if plan.needs_parent_midway() {
             launch::await_hooks(channel)?;
@@ -94,12 +96,16 @@ impl Init<'_> {
 
     fn enter_namespaces(&self, channel: &Channel) -> Result<()> {
         let plan = &self.plan.namespaces;
-        if self.plan.userns.is_some() {
+        if !plan.needs_stage() {
+            namespaces::join(self.namespaces)?;
+        }
+        if plan.makes(Kind::User) {
             launch::await_proceed(channel)?;
+        }
+        if plan.has(Kind::User) {
             userns::become_root()?;
             launch::die_with_parent();
         }
-        namespaces::join_all_but(self.namespaces, Kind::Pid)?;
         namespaces::unshare(plan)?;
         if plan.makes(Kind::Network) {
             namespaces::bring_up_loopback()?;
@@ -110,10 +116,14 @@ impl Init<'_> {
     fn set_names(&self) -> Result<()> {
         let plan = self.plan;
         if !plan.hostname.is_empty() {
-            rustix::system::sethostname(plan.hostname.as_bytes()).sys("sethostname", &plan.hostname)?;
+            rustix::system::sethostname(plan.hostname.as_bytes())
+                .sys("sethostname", &plan.hostname)
+                .map_err(name_error)?;
         }
         if !plan.domainname.is_empty() {
-            rustix::system::setdomainname(plan.domainname.as_bytes()).sys("setdomainname", &plan.domainname)?;
+            rustix::system::setdomainname(plan.domainname.as_bytes())
+                .sys("setdomainname", &plan.domainname)
+                .map_err(name_error)?;
         }
         Ok(())
     }
@@ -143,5 +153,14 @@ impl Init<'_> {
         let mut list = self.plan.hooks.start_container.clone();
         hooks::set_default_env(&mut list, &payload.env());
         self.run_hooks(&list, "startContainer", None)
+    }
+}
+
+fn name_error(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::PERM) => error
+            .cause("the uts namespace that is joined belongs to another user namespace")
+            .remedy("leave the names to whoever made it"),
+        _ => error,
     }
 }

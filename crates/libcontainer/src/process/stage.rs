@@ -1,5 +1,5 @@
-//! The stage: a process in between, for what only takes effect in children. It joins the PID namespace, clones the
-//! container's process as its sibling, tells the parent and is gone.
+//! The stage: a process in between, for what only takes effect in children. It joins namespaces, clones the container's
+//! process as its sibling, tells the parent and is gone.
 
 use std::os::fd::AsFd;
 
@@ -8,10 +8,10 @@ use super::launch;
 use crate::error::{During, Phase, Result, SysContext};
 use crate::sys::clone::{CloneArgs, Cloned, SingleThreaded, clone3, exit_now};
 
-/// Clones the container's process and tells the parent of it; PID namespaces were joined before. Returns in the clone,
-/// the stage exits here.
-pub(crate) fn pass(alone: &SingleThreaded, channel: &Channel) -> Result<()> {
-    let args = CloneArgs { sibling: true, ..CloneArgs::default() };
+/// Clones the container's process, with the `CLONE_NEW*` flags that it must be born with, and tells the parent of it;
+/// namespaces were joined before. Returns in the clone, the stage exits here.
+pub(crate) fn pass(alone: &SingleThreaded, channel: &Channel, namespaces: u64) -> Result<()> {
+    let args = CloneArgs { sibling: true, namespaces, ..CloneArgs::default() };
     match clone3(alone, args).sys("clone3", "the container's process").during(Phase::Launch)? {
         Cloned::Child(_) => {
             launch::die_with_parent();

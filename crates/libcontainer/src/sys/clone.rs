@@ -78,26 +78,38 @@ pub fn clone3(_proof: &SingleThreaded, args: CloneArgs<'_>) -> Result<Cloned, Er
 }
 
 /// Makes a process that only holds new namespaces (`CLONE_NEW*` flags): it waits to be killed, and dies with its parent.
-///
-/// It needs no proof that the caller is alone: the copy makes system calls and touches nothing that a lock could guard.
 pub fn hold(namespaces: u64) -> Result<(Pid, OwnedFd), Errno> {
+    let parent = rustix::process::getpid();
+    clone_plainly(namespaces, || wait_to_be_killed(parent))
+}
+
+/// Makes a process that goes into a namespace (`kind` its one `CLONE_NEW*` flag) and ends, with the error number of that as
+/// its status: until it is collected, its files in /proc tell of the namespace.
+pub fn visit(namespace: BorrowedFd<'_>, kind: u64) -> Result<(Pid, OwnedFd), Errno> {
+    clone_plainly(0, || exit_now(super::namespace::setns(namespace, kind).map_or_else(Errno::raw_os_error, |()| 0)))
+}
+
+/// It needs no proof that the caller is alone: `child` makes system calls and touches nothing that a lock could guard.
+fn clone_plainly(namespaces: u64, child: impl FnOnce()) -> Result<(Pid, OwnedFd), Errno> {
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is a plain C struct for which all zeroes is a valid value.
     let mut raw: libc::clone_args = unsafe { std::mem::zeroed() };
     raw.flags = namespaces | libc::CLONE_PIDFD as u64;
     raw.pidfd = &raw mut pidfd as u64;
     raw.exit_signal = libc::SIGCHLD as u64;
-    let parent = rustix::process::getpid();
-    // SAFETY: as in `clone3`; the child runs nothing but `wait_to_be_killed`.
+    // SAFETY: as in `clone3`; the child runs nothing but the system calls of `child`.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) })?;
     match Pid::from_raw(pid as i32) {
-        None => wait_to_be_killed(parent),
+        None => {
+            child();
+            exit_now(0)
+        }
         // SAFETY: the kernel has just made this descriptor for us.
         Some(pid) => Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) })),
     }
 }
 
-fn wait_to_be_killed(parent: Pid) -> ! {
+fn wait_to_be_killed(parent: Pid) {
     // SAFETY: none of these calls takes memory; a parent that is gone already cannot kill us by its death.
     unsafe {
         libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
@@ -105,7 +117,6 @@ fn wait_to_be_killed(parent: Pid) -> ! {
             libc::syscall(libc::SYS_pause);
         }
     }
-    exit_now(0)
 }
 
 /// Ends a cloned process at once: nothing of the copied program (buffers, exit handlers) may run twice.

@@ -2,10 +2,9 @@
 
 use rustix::process::{Gid, Uid};
 
-use super::plan::UsernsPlan;
+use super::plan::{UsernsPlan, text};
 use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::host::HostProc;
-use crate::spec::IdMapping;
 
 /// Writes the maps of a process that was born in a new user namespace; done by its parent, which may.
 ///
@@ -17,11 +16,6 @@ pub fn write_maps(plan: &UsernsPlan, pid: i32, proc: &HostProc) -> Result<()> {
     };
     proc.write_of(pid, "uid_map", &text(&plan.uids)).map_err(explain)?;
     proc.write_of(pid, "gid_map", &text(&plan.gids)).map_err(explain)
-}
-
-/// A map as the kernel reads it; it must come in one write.
-fn text(map: &[IdMapping]) -> String {
-    map.iter().map(|range| format!("{} {} {}\n", range.container_id, range.host_id, range.size)).collect()
 }
 
 /// Becomes root of the user namespace; what this process makes from here on belongs to that root.

@@ -35,8 +35,8 @@ fn open_namespace(pid: Pid) -> Result<OwnedFd> {
     rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).sys("open", path)
 }
 
-/// The namespace's first process, which is needed only until somebody else holds the namespace.
-struct Holder(OwnedFd);
+/// A process in the namespace, which is needed only until somebody else holds that, or has read of it.
+pub(super) struct Holder(pub(super) OwnedFd);
 
 impl Drop for Holder {
     fn drop(&mut self) {

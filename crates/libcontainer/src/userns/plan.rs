@@ -8,7 +8,10 @@ use crate::spec::IdMapping;
 /// The most lines that the kernel takes (user_namespaces(7), since Linux 4.15).
 const MOST_LINES: usize = 340;
 
-/// Both maps of a new user namespace.
+/// It takes a map in one write of less than a page.
+const MOST_BYTES: usize = 4096;
+
+/// Both maps of a user namespace.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UsernsPlan {
     /// User ids.
@@ -25,22 +28,63 @@ impl UsernsPlan {
     }
 }
 
-/// Plans the maps; `makes` says whether `linux.namespaces` has a new user namespace to put them on.
+/// The container's user namespace.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
+    /// The runtime's own.
+    Runtime,
+    /// A new one, which gets its maps.
+    New,
+    /// One that is joined, with the maps that it has.
+    Joined(&'a UsernsPlan),
+}
+
+/// Plans the maps of the container's user namespace.
 ///
 /// # Errors
-/// Maps without a namespace, a namespace without maps, ranges that overlap or leave the space of ids.
-pub fn plan(makes: bool, uids: &[IdMapping], gids: &[IdMapping]) -> Result<Option<UsernsPlan>> {
+/// Maps without a namespace, a namespace without maps or with others, ranges that overlap or leave the space of ids.
+pub fn plan(origin: Origin<'_>, uids: &[IdMapping], gids: &[IdMapping]) -> Result<Option<UsernsPlan>> {
     let maps = [("linux.uidMappings", uids), ("linux.gidMappings", gids)];
-    for (field, map) in maps {
-        if !makes && !map.is_empty() {
-            return Err(Error::invalid(field, "it needs a new user namespace")
-                .remedy("add {\"type\": \"user\"} to linux.namespaces"));
+    match origin {
+        Origin::Runtime => match maps.iter().find(|(_, map)| !map.is_empty()) {
+            Some((field, _)) => Err(Error::invalid(field, "it needs a user namespace")
+                .remedy("add {\"type\": \"user\"} to linux.namespaces")),
+            None => Ok(None),
+        },
+        Origin::New => {
+            maps.iter().try_for_each(|(field, map)| check_map(field, map))?;
+            Ok(Some(UsernsPlan { uids: uids.to_vec(), gids: gids.to_vec() }))
         }
-        if makes {
-            check_map(field, map)?;
+        Origin::Joined(joined) => {
+            if !uids.is_empty() || !gids.is_empty() {
+                check_equal("linux.uidMappings", uids, &joined.uids)?;
+                check_equal("linux.gidMappings", gids, &joined.gids)?;
+            }
+            Ok(Some(joined.clone()))
         }
     }
-    Ok(makes.then(|| UsernsPlan { uids: uids.to_vec(), gids: gids.to_vec() }))
+}
+
+/// Engines give a namespace's path and its maps as well; as runc, it is refused if they are not its maps. The kernel may
+/// have sorted them.
+fn check_equal(field: &str, given: &[IdMapping], joined: &[IdMapping]) -> Result<()> {
+    let sorted = |map: &[IdMapping]| {
+        let mut map: Vec<_> = map.iter().map(|range| (range.container_id, range.host_id, range.size)).collect();
+        map.sort_unstable();
+        map
+    };
+    if sorted(given) == sorted(joined) {
+        return Ok(());
+    }
+    let ranges = joined.iter().map(|range| format!("{} {} {}", range.container_id, range.host_id, range.size));
+    let ranges = ranges.collect::<Vec<_>>().join(", ");
+    Err(Error::invalid(field, format!("the user namespace that is joined has another map: {ranges}"))
+        .remedy("remove linux.uidMappings and linux.gidMappings"))
+}
+
+/// A map as the kernel reads it; it must come in one write.
+pub(super) fn text(map: &[IdMapping]) -> String {
+    map.iter().map(|range| format!("{} {} {}\n", range.container_id, range.host_id, range.size)).collect()
 }
 
 /// Checks one map; `field` is what its user calls it.
@@ -53,6 +97,11 @@ pub fn check_map(field: &str, map: &[IdMapping]) -> Result<()> {
             field,
             format!("a user namespace needs 1 to {MOST_LINES} ranges, not {}", map.len()),
         ));
+    }
+    if text(map).len() >= MOST_BYTES {
+        let why =
+            format!("its lines together have {} bytes, and the kernel takes {MOST_BYTES} less one", text(map).len());
+        return Err(Error::invalid(field, why).remedy("use fewer ranges"));
     }
     for (index, range) in map.iter().enumerate() {
         let fits = |first: u32| first.checked_add(range.size).is_some();
@@ -82,21 +131,40 @@ mod tests {
     #[test]
     fn maps_are_checked_by_field() {
         let one = [range(0, 1000, 10)];
-        assert_eq!(plan(false, &[], &[]).expect("none"), None);
-        assert!(plan(true, &one, &one).expect("valid").is_some());
-        let maps = plan(true, &[range(0, 1000, 10), range(100, 5000, 1)], &one).expect("valid").expect("maps");
+        assert_eq!(plan(Origin::Runtime, &[], &[]).expect("none"), None);
+        let maps = plan(Origin::New, &[range(0, 1000, 10), range(100, 5000, 1)], &one).expect("valid").expect("maps");
         assert_eq!(
             [0, 9, 10, 100, 101].map(|uid| maps.host_uid(uid)),
             [Some(1000), Some(1009), None, Some(5000), None]
         );
-        for (makes, uids, text) in [
-            (false, &one[..], "needs a new user namespace"),
-            (true, &[][..], "linux.uidMappings: a user namespace needs 1 to 340 ranges, not 0"),
-            (true, &[range(0, 5, 0)][..], "linux.uidMappings[0]: its size is 0"),
-            (true, &[range(0, u32::MAX, 2)][..], "leads beyond the last id"),
-            (true, &[range(0, 5, 10), range(9, 100, 1)][..], "linux.uidMappings[1]: it overlaps"),
+        for (origin, uids, text) in [
+            (Origin::Runtime, &one[..], "linux.uidMappings: it needs a user namespace"),
+            (Origin::New, &[][..], "linux.uidMappings: a user namespace needs 1 to 340 ranges, not 0"),
+            (Origin::New, &[range(0, 5, 0)][..], "linux.uidMappings[0]: its size is 0"),
+            (Origin::New, &[range(0, u32::MAX, 2)][..], "leads beyond the last id"),
+            (Origin::New, &[range(0, 5, 10), range(9, 100, 1)][..], "linux.uidMappings[1]: it overlaps"),
         ] {
-            let error = plan(makes, uids, if makes { &one } else { &[] }).expect_err(text).to_string();
+            let error = plan(origin, uids, &one).expect_err(text).to_string();
+            assert!(error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_joined_namespace_keeps_its_maps() {
+        let joined = UsernsPlan { uids: vec![range(0, 1000, 10), range(20, 5000, 1)], gids: vec![range(0, 7, 1)] };
+        let origin = Origin::Joined(&joined);
+        assert_eq!(plan(origin, &[], &[]).expect("none given"), Some(joined.clone()));
+        let (swapped, gids) = ([range(20, 5000, 1), range(0, 1000, 10)], [range(0, 7, 1)]);
+        assert_eq!(plan(origin, &swapped, &gids).expect("the same"), Some(joined.clone()));
+        for (uids, gids, text) in [
+            (
+                &swapped[..1],
+                &gids[..],
+                "linux.uidMappings: the user namespace that is joined has another map: 0 1000 10, ",
+            ),
+            (&swapped[..], &[][..], "linux.gidMappings: the user namespace that is joined has another map: 0 7 1 ("),
+        ] {
+            let error = plan(origin, uids, gids).expect_err(text).to_string();
             assert!(error.contains(text), "{error}");
         }
     }
