@@ -25,6 +25,8 @@ needs=(
     "xfsprogs mkfs.xfs"
     "btrfs-progs mkfs.btrfs"
     "openssl openssl"
+    "uidmap newuidmap"
+    "fuse-overlayfs fuse-overlayfs"
 )
 missing=()
 for need in "${needs[@]}"; do

@@ -8,6 +8,7 @@ import re
 import signal
 import shutil
 import subprocess
+import threading
 
 import oci
 from oci import Layer
@@ -148,6 +149,40 @@ def case_run_has_the_name_it_is_given(context):
     for bad in ("../x", "", "a/b", "-x"):
         done = run(context, "--rm", f"--name={bad}", image, "true")
         assert done.returncode == 1 and "--name" in done.stderr, done
+
+
+def case_one_name_many_runs(context):
+    """Of `run --name X`, many at the same instant, one wins; the others say why not, and take nothing from it."""
+    name = small(context)
+    for attempt in range(10):
+        container, results = f"creel-race-{os.getpid()}-{attempt}", []
+        gate = threading.Barrier(6)
+
+        def one():
+            gate.wait()
+            line = [context.tool, "--store", context.store, "run", "--rm", "--name", container, name, "sh", "-c", "sleep 1; echo kept"]
+            results.append(subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False))
+
+        threads = [threading.Thread(target=one) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        won = [done for done in results if done.returncode == 0]
+        assert len(won) == 1 and won[0].stdout == "kept\n", f"attempt {attempt}: {results}"
+        for done in results:
+            assert done in won or "another process" in done.stderr or "here already" in done.stderr, f"attempt {attempt}: {done}"
+        assert not os.path.exists(os.path.join(context.store, "containers", container))
+
+
+def case_run_tells_what_is_not_there(context):
+    """127 if there is no such command, 126 if it is none, as shells and Docker tell; and what a command itself ends with."""
+    name = small(context)
+    for line, code in {("nosuch",): 127, ("/no/such",): 127, ("/etc/passwd",): 126, ("/etc",): 126, ("sh", "-c", "exit 1"): 1,
+                       ("sh", "-c", "nosuch"): 127, ("sh", "-c", "exit 126"): 126, ("cat", "/no"): 1}.items():
+        done = subprocess.run([context.tool, "--store", context.store, "run", "--rm", name, *line], stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=60, check=False)
+        assert done.returncode == code, f"{line}: {done}"
 
 
 # -- progress

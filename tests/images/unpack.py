@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Unpacking, black-box: images by hand, of this machine's files and by buildah (peers.py), the trees compared entry by entry
-with umoci's and GNU tar's; bundles run with creel, runc and crun, and by `creel-image run` on a terminal (running.py); hostile
+with umoci's and GNU tar's; bundles run with creel, runc and crun, and by `creel-image run` on a terminal (running.py), without root and with mapped ids (rootless.py); hostile
 layers in a release build's time. usage: unpack.py DIRECTORY [PATTERN]; DIRECTORY has creel-image and creel. The last line is
 `unpack: N passed, N failed`."""
 
@@ -17,6 +17,7 @@ import traceback
 
 import oci
 import peers
+import rootless
 import running
 from oci import Layer
 
@@ -378,7 +379,7 @@ def main():
         print("unpack: 0 passed, 0 failed, 1 skipped (needs root)")
         return
     pattern = sys.argv[2] if len(sys.argv) == 3 else ""
-    cases = [(name[5:], case) for name, case in {**vars(peers), **vars(running), **globals()}.items() if name.startswith("case_") and pattern in name]
+    cases = [(name[5:], case) for name, case in {**vars(peers), **vars(running), **vars(rootless), **globals()}.items() if name.startswith("case_") and pattern in name]
     passed, failed = 0, 0
     work = tempfile.mkdtemp(prefix="creel-unpack-")
     try:

@@ -13,6 +13,8 @@ pub mod reference;
 pub mod registry;
 pub mod snapshot;
 pub mod store;
+mod sys;
+pub mod userns;
 pub mod verify;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::request::{Network, Request};
 use super::user::{self, Identity};
-use super::volumes;
+use super::{users, volumes};
 use crate::error::{Error, Result};
 use crate::manifest::{Config, Execution};
 
@@ -61,7 +61,7 @@ pub fn build(image: &Config, request: &Request, rootfs: &Path, volumes: Vec<Valu
     if request.network == Network::Host {
         mounts.extend(resolver());
     }
-    Ok(json!({
+    let mut spec = json!({
         // Nothing newer is used, and older runtimes (crun 1.8) refuse newer numbers.
         "ociVersion": "1.0.2",
         "process": process(execution, request, &identity)?,
@@ -70,7 +70,11 @@ pub fn build(image: &Config, request: &Request, rootfs: &Path, volumes: Vec<Valu
         "mounts": mounts,
         "annotations": annotations(image)?,
         "linux": linux(request)?,
-    }))
+    });
+    if let Some(users) = &request.users {
+        users::apply(&mut spec, users, request.network)?;
+    }
+    Ok(spec)
 }
 
 fn process(image: &Execution, request: &Request, identity: &Identity) -> Result<Value> {

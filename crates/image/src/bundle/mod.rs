@@ -10,23 +10,27 @@
 //!
 //! The layers stay in the store, which keeps them for as long as the bundle is there ([`crate::store::Root`]).
 
+pub mod command;
 mod config;
+mod directory;
 mod passwd;
 mod request;
+mod rootfs;
 mod user;
+mod users;
 mod volumes;
 
 #[cfg(test)]
 mod tests;
 
 use std::fs::DirBuilder;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-pub use request::{Network, Request};
+pub use directory::{Directory, check_unused};
+pub use request::{Network, Request, Users};
 
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result, SysContext, Within};
@@ -83,26 +87,29 @@ impl Source {
     }
 }
 
-/// Makes a bundle of `image` in `path`, which must be empty or not there. Says what of the image could not be had.
-pub fn create(store: &Store, image: &Source, path: &Path, form: Form, request: &Request) -> Result<Vec<String>> {
-    let path = std::path::absolute(path).sys("getcwd", path.display())?;
-    make_directory(&path)?;
-    let path = path.canonicalize().sys("realpath", path.display())?;
-    let made = fill(store, image, &path, form, request);
+/// Makes a bundle of `image` in `directory`. Says what of the image could not be had.
+pub fn create(
+    store: &Store,
+    image: &Source,
+    directory: &Directory,
+    form: Form,
+    request: &Request,
+) -> Result<Vec<String>> {
+    let made = fill(store, image, directory, form, request);
     if made.is_err() {
         // The first error is the one that counts.
-        let _ = remove(&path);
+        let _ = directory.remove();
     }
-    made.within(|| format!("bundle {}", path.display()))
+    made.within(|| format!("bundle {}", directory.path().display()))
 }
 
 /// Copies the root filesystem of `image` into `path`, which must be empty or not there. Says what could not be had.
 pub fn unpack(store: &Store, image: &Source, path: &Path) -> Result<Vec<String>> {
-    make_directory(path)?;
+    let _directory = Directory::new(path)?;
     let lease = Lease::new(store)?;
     lease.keep(image.diff_ids().iter().chain([&image.descriptor.digest]))?;
     let layers = image.unpacked(store)?;
-    if let Err(error) = snapshot::copy(&layers, path) {
+    if let Err(error) = snapshot::copy(&layers, path, None) {
         // Half a tree looks like a whole one. The first error is the one that counts.
         let _ = snapshot::remove_tree(path);
         return Err(error.within(format!("copy to {}", path.display())));
@@ -110,7 +117,8 @@ pub fn unpack(store: &Store, image: &Source, path: &Path) -> Result<Vec<String>>
     Ok(omissions(&layers))
 }
 
-fn fill(store: &Store, image: &Source, path: &Path, form: Form, request: &Request) -> Result<Vec<String>> {
+fn fill(store: &Store, image: &Source, directory: &Directory, form: Form, request: &Request) -> Result<Vec<String>> {
+    let path = directory.path();
     let about = About { store: store.path().to_owned(), manifest: image.descriptor.clone(), form };
     let lease = Lease::new(store)?;
     lease.keep(image.diff_ids().iter().chain([&image.descriptor.digest]))?;
@@ -124,121 +132,35 @@ fn fill(store: &Store, image: &Source, path: &Path, form: Form, request: &Reques
     store.add_root(&root, &store.lock()?)?;
     let layers = image.unpacked(store)?;
     let mut notes = omissions(&layers);
-    notes.extend(make_rootfs(&layers, path, about)?);
+    let shift = request.users.as_ref().and_then(Users::shift);
+    notes.extend(rootfs::make(&layers, path, about, request.users.as_ref())?);
     let rootfs = path.join("rootfs");
-    let volumes = volumes::make(&image.config.config, path)?;
+    let volumes = volumes::make(&image.config.config, path, shift)?;
     let config = config::build(&image.config, request, &rootfs, volumes)?;
+    if let Some(maps) = shift {
+        notes.extend(directory.let_through(maps)?);
+    }
     write_json(&path.join("config.json"), &config)?;
     Ok(notes)
 }
 
-/// Mounts or copies the layers; says so if a copy was all that could be had.
-fn make_rootfs(layers: &[Snapshot], path: &Path, mut about: About) -> Result<Option<String>> {
-    let rootfs = path.join("rootfs");
-    let mut note = None;
-    private_directory(&rootfs)?;
-    if about.form == Form::Overlay && !layers.is_empty() {
-        for name in ["upper", "work"] {
-            private_directory(&path.join(name))?;
-        }
-        match mount_rootfs(layers, path) {
-            // A new upper directory has no attributes of the image's; later mounts find them there.
-            Ok(()) => return snapshot::repair(layers, &rootfs).map(|()| None),
-            Err(error) if matches!(error.errno(), Some(Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::NODEV)) => {
-                note = Some(format!("the files were copied, since {error}"));
-            }
-            Err(error) => return Err(error),
-        }
-        for name in ["upper", "work"] {
-            remove_any(&path.join(name))?;
-        }
-    }
-    about.form = Form::Copy;
-    write_json(&path.join(ABOUT), &about)?;
-    snapshot::copy(layers, &rootfs)?;
-    Ok(note)
-}
-
-/// Mounts the bundle's root filesystem again, as after a restart of the machine.
-pub fn mount(path: &Path) -> Result<()> {
-    let path = path.canonicalize().sys("realpath", path.display())?;
-    let about = read_about(&path)?;
+/// Mounts the bundle's root filesystem again, as after a restart of the machine. `passing`: the mount namespace of this
+/// process ends with it.
+pub fn mount(path: &Path, passing: bool) -> Result<()> {
+    let directory = Directory::open(path)?;
+    let path = directory.path();
+    let about = read_about(path)?;
     if about.form == Form::Copy {
         return Ok(());
+    }
+    if passing {
+        let why = format!("bundle {}: a mount that is not root's would end with this command", path.display());
+        return Err(Error::unsupported(why).remedy("make a bundle with --copy, or use run, which mounts for itself"));
     }
     let store = Store::open(&about.store)?;
     let layers = Source::read(&store, &about.manifest)?.unpacked(&store)?;
     snapshot::unmount(&path.join("rootfs"))?;
-    mount_rootfs(&layers, &path)
-}
-
-fn mount_rootfs(layers: &[Snapshot], path: &Path) -> Result<()> {
-    snapshot::mount(layers, &path.join("upper"), &path.join("work"), &path.join("rootfs"))
-}
-
-/// Unmounts and removes a bundle, whole or half-made. That of a container which still runs stays as it is.
-pub fn remove(path: &Path) -> Result<()> {
-    let path = path.canonicalize().sys("realpath", path.display())?;
-    let about = read_about(&path)?;
-    check_unused(&path.join("rootfs"))?;
-    snapshot::unmount(&path.join("rootfs"))?;
-    // config.json was last, and goes first: without it nobody takes what is left for a bundle.
-    for name in ["config.json", "rootfs", "upper", "work", "volumes"] {
-        remove_any(&path.join(name))?;
-    }
-    let store = Store::open(&about.store)?;
-    store.remove_root(&path, &store.lock()?)?;
-    remove_any(&path.join(ABOUT))?;
-    match std::fs::remove_dir(&path) {
-        // What somebody else has put there stays.
-        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
-        removed => removed.sys("rmdir", path.display()),
-    }
-}
-
-/// Fails if a process has `rootfs` as its root. The mount does not tell: a container has its own in its mount namespace, and
-/// the one here is not busy.
-fn check_unused(rootfs: &Path) -> Result<()> {
-    let inode = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
-    let Some(own) = inode(rootfs) else { return Ok(()) };
-    for entry in Path::new("/proc").read_dir().sys("opendir", "/proc")? {
-        let process = entry.sys("readdir", "/proc")?.path();
-        // It may just have ended, be no process, or be somebody else's, whose root is none of ours.
-        if inode(&process.join("root")) == Some(own) {
-            let number = process.file_name().unwrap_or_default().display().to_string();
-            return Err(Error::new(Kind::Invalid, format!("{}: process {number} runs in it", rootfs.display()))
-                .remedy("delete the container first, with: creel delete --force NAME"));
-        }
-    }
-    Ok(())
-}
-
-fn remove_any(path: &Path) -> Result<()> {
-    match path.symlink_metadata() {
-        Ok(meta) if meta.is_dir() => snapshot::remove_tree(path),
-        Ok(_) => std::fs::remove_file(path).sys("unlink", path.display()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).sys("lstat", path.display()),
-    }
-}
-
-/// An empty directory; what a killed process left of a bundle is removed.
-fn make_directory(path: &Path) -> Result<()> {
-    if path.join(ABOUT).exists() && !path.join("config.json").exists() {
-        remove(path)?;
-    }
-    match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let mut entries = path.read_dir().sys("opendir", path.display())?;
-            match entries.next() {
-                None => Ok(()),
-                Some(_) => Err(Error::invalid(path.display(), "is not empty")
-                    .remedy("name another directory, or remove a bundle with: creel-image unbundle DIRECTORY")),
-            }
-        }
-        Err(error) => Err(error).sys("mkdir", path.display()),
-    }
+    rootfs::mount(&layers, path)
 }
 
 /// Only its owner gets in; the image's own modes are inside.

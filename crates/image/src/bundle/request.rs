@@ -1,5 +1,7 @@
 //! What a user wants otherwise than the image has it.
 
+use crate::userns::Maps;
+
 /// The network of a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Network {
@@ -37,4 +39,22 @@ pub struct Request {
     pub hostname: Option<String>,
     /// Its network.
     pub network: Network,
+    /// Its user namespace, if it is to have one of its own.
+    pub users: Option<Users>,
+}
+
+/// A container's user namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Users {
+    /// Its ids.
+    pub maps: Maps,
+    /// Who makes it is not root: some of what a container can have is not his to give.
+    pub rootless: bool,
+}
+
+impl Users {
+    /// What the files of an image are shifted by: root's are; a user's have been unpacked as they are to be.
+    pub fn shift(&self) -> Option<&Maps> {
+        (!self.rootless).then_some(&self.maps)
+    }
 }

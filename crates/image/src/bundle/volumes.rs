@@ -9,9 +9,12 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result, SysContext};
 use crate::manifest::Execution;
 use crate::snapshot;
+use crate::userns::Maps;
 
 /// Makes a directory for each volume that the image declares, with what the image has there; gives the mounts.
-pub fn make(config: &Execution, bundle: &Path) -> Result<Vec<Value>> {
+///
+/// `shift` tells whose the files of the image's root are outside the container's user namespace.
+pub fn make(config: &Execution, bundle: &Path, shift: Option<&Maps>) -> Result<Vec<Value>> {
     let mut mounts = Vec::new();
     if config.volumes.is_empty() {
         return Ok(mounts);
@@ -25,6 +28,10 @@ pub fn make(config: &Execution, bundle: &Path) -> Result<Vec<Value>> {
         }
         let directory = folder.join(number.to_string());
         super::private_directory(&directory)?;
+        if let Some(maps) = shift {
+            std::os::unix::fs::chown(&directory, Some(maps.uid(0)?), Some(maps.gid(0)?))
+                .sys("chown", directory.display())?;
+        }
         seed(&bundle.join("rootfs"), target, &directory)?;
         mounts.push(json!({
             "destination": target, "type": "bind", "source": directory, "options": ["rbind", "rprivate", "nodev"],

@@ -1,11 +1,13 @@
 //! Flags of the commands that make and remove bundles.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::{Named, RegistryArgs};
 use clap::Args;
-use creel_image::bundle::{Form, Network, Request};
+use creel_image::bundle::{Form, Network, Request, Users};
 use creel_image::error::{Error, Result};
+use creel_image::userns::{Maps, Range, parse_range};
 
 /// What a user may want otherwise than the image has it.
 #[derive(Debug, Args)]
@@ -43,6 +45,12 @@ pub struct Wishes {
     /// none (a loopback device), or host (that of the host, with its resolver)
     #[arg(long, value_name = "KIND", default_value = "none", value_parser = network)]
     pub network: Network,
+    /// Give the container a user namespace that has these users; may be repeated (root only: others have one anyway)
+    #[arg(long, value_name = "INSIDE:OUTSIDE:SIZE", value_parser = parse_range)]
+    pub uidmap: Vec<Range>,
+    /// And these groups [default: as --uidmap]
+    #[arg(long, value_name = "INSIDE:OUTSIDE:SIZE", value_parser = parse_range)]
+    pub gidmap: Vec<Range>,
 }
 
 /// `bundle`
@@ -117,10 +125,40 @@ pub struct Run {
     pub args: Vec<String>,
 }
 
+/// `unshare`
+#[derive(Debug, Args)]
+pub struct Unshare {
+    /// What to execute
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND", required = true)]
+    pub args: Vec<OsString>,
+}
+
 impl Wishes {
-    /// As the library takes them.
-    pub fn request(self, args: Vec<String>) -> Request {
-        Request {
+    /// The user namespace that is asked for.
+    fn users(&self) -> Result<Option<Users>> {
+        let (uids, gids) = (&self.uidmap, &self.gidmap);
+        if uids.is_empty() && gids.is_empty() {
+            return Ok(None);
+        }
+        // One without the other is that for both, as with podman.
+        let or =
+            |first: &Vec<Range>, second: &Vec<Range>| if first.is_empty() { second.clone() } else { first.clone() };
+        let maps = Maps { uids: or(uids, gids), gids: or(gids, uids) };
+        maps.check().map_err(|error| error.within("--uidmap and --gidmap"))?;
+        Ok(Some(Users { maps, rootless: false }))
+    }
+
+    /// As the library takes them; `own` is the user namespace that the container of somebody who is not root gets.
+    pub fn request(self, args: Vec<String>, own: Option<Maps>) -> Result<Request> {
+        let users = match (self.users()?, own) {
+            (Some(_), Some(_)) => {
+                return Err(Error::invalid("--uidmap and --gidmap", "only root may choose ids")
+                    .remedy("those that /etc/subuid and /etc/subgid give you are mapped without them"));
+            }
+            (Some(users), None) => Some(users),
+            (None, own) => own.map(|maps| Users { maps, rootless: true }),
+        };
+        Ok(Request {
             args,
             entrypoint: self.entrypoint,
             env: self.env,
@@ -133,7 +171,8 @@ impl Wishes {
             cpus: self.cpus,
             hostname: self.hostname,
             network: self.network,
-        }
+            users,
+        })
     }
 }
 

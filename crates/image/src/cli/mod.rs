@@ -11,7 +11,7 @@ use creel_image::platform::Platform;
 use creel_image::reference::Reference;
 
 pub use archive::{Export, Import};
-pub use bundle::{Bundle, Mount, Run, Unbundle, Unpack};
+pub use bundle::{Bundle, Mount, Run, Unbundle, Unpack, Unshare};
 pub use registry::RegistryArgs;
 
 /// Pull, store and unpack OCI images.
@@ -57,6 +57,11 @@ pub enum Command {
     Unbundle(Unbundle),
     /// Run a container of an image, which is pulled if it is not here
     Run(Run),
+    /// Execute a command in the user namespace that your images' files belong to, as to look at or remove them
+    Unshare(Unshare),
+    /// Write the maps of the parent's user namespace
+    #[command(hide = true)]
+    MapIds,
 }
 
 /// How results are shown.

@@ -1,20 +1,26 @@
 //! `bundle`, `unpack`, `mount` and `unbundle`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use creel_image::bundle::{self, Source};
+use creel_image::bundle::{self, Directory, Form, Source};
 use creel_image::error::Result;
 use creel_image::platform::Platform;
 use creel_image::store::Store;
+use creel_image::userns::Maps;
 
 use super::output;
 use crate::cli::{Bundle, Named, Unbundle, Unpack};
 
-/// Makes a bundle.
-pub fn bundle(store: &Store, args: Bundle) -> Result<()> {
-    let (source, form) = (find(store, &args.image)?, args.form());
-    let request = args.wishes.request(args.args);
-    warn(bundle::create(store, &source, &args.directory, form, &request)?)
+/// Makes a bundle; `own` is the user namespace that this process has gone into for it.
+pub fn bundle(store: &Store, args: Bundle, own: Option<Maps>) -> Result<()> {
+    let (source, mut form) = (find(store, &args.image)?, args.form());
+    if own.is_some() && form == Form::Overlay {
+        form = Form::Copy;
+        output::note("note: the files are copied: a mount that is not root's would end with this command")?;
+    }
+    let request = args.wishes.request(args.args, own)?;
+    let directory = Directory::new(&args.directory)?;
+    warn(bundle::create(store, &source, &directory, form, &request)?)
 }
 
 /// Copies a root filesystem.
@@ -22,18 +28,22 @@ pub fn unpack(store: &Store, args: &Unpack) -> Result<()> {
     warn(bundle::unpack(store, &find(store, &args.image)?, &args.directory)?)
 }
 
-/// Removes. The store is only asked where `run` keeps its bundles.
-pub fn unbundle(store: impl Fn() -> Result<Store>, args: &Unbundle) -> Result<()> {
-    let name = args.directory.as_os_str().to_str().filter(|name| !name.contains('/') && !args.directory.exists());
-    match name {
-        Some(name) => bundle::remove(&container(&store()?, name)),
-        None => bundle::remove(&args.directory),
+/// Removes.
+pub fn unbundle(place: &Result<PathBuf>, args: &Unbundle) -> Result<()> {
+    Directory::open(&named(place, &args.directory)?)?.remove()
+}
+
+/// The bundle that is meant: a directory, or else what `run` made in the store at `place`.
+pub fn named(place: &Result<PathBuf>, directory: &Path) -> Result<PathBuf> {
+    match directory.to_str().filter(|name| !name.contains('/') && !directory.exists()) {
+        Some(name) => Ok(container(&place.clone()?, name)),
+        None => Ok(directory.to_owned()),
     }
 }
 
 /// Where `run` keeps the bundle of the container `name`.
-pub fn container(store: &Store, name: &str) -> PathBuf {
-    store.path().join("containers").join(name)
+pub fn container(place: &Path, name: &str) -> PathBuf {
+    place.join("containers").join(name)
 }
 
 /// Says what of an image could not be had; the command has succeeded all the same.

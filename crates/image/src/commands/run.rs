@@ -7,12 +7,14 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use creel_image::bundle::{self, Form, Source};
-use creel_image::error::{Error, Kind, Result, SysContext};
+use creel_image::bundle::command::{self, Found};
+use creel_image::bundle::{self, Directory, Form, Source};
+use creel_image::error::{Error, Kind, Result, SysContext, Within};
 use creel_image::platform::Platform;
 use creel_image::progress::Progress;
 use creel_image::pull::Pull;
 use creel_image::store::{Image, Store};
+use creel_image::userns::Maps;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -21,34 +23,45 @@ use signal_hook::iterator::Signals;
 use super::bundle::{container, warn};
 use crate::cli::{Named, RegistryArgs, Run};
 
-/// Runs it, and gives the code that it ended with (128 and the signal's number, if one ended it).
-pub fn run(store: &Store, args: Run) -> Result<ExitCode> {
+/// Runs it, and gives the code that it ended with (128 and the signal's number, if one ended it; 127 and 126 if there was
+/// nothing to execute). `own` is the user namespace that this process has gone into for it.
+pub fn run(store: &Store, args: Run, own: Option<Maps>) -> Result<ExitCode> {
     let runtime = runtime(args.runtime.as_deref())?;
     let name = match args.name {
         Some(name) => checked(name)?,
         None => random_name()?,
     };
-    let directory = container(store, &name);
-    if directory.join("config.json").exists() {
+    let path = container(store.path(), &name);
+    if path.join("config.json").exists() {
         return Err(Error::invalid(format!("--name {name:?}"), "is a container that is here already")
             .remedy(format!("name another, or remove it with: creel-image unbundle {name}")));
     }
     let image = find_or_pull(store, &args.image, args.registry)?;
     let source = Source::read(store, &image.descriptor)?;
-    if let Some(parent) = directory.parent() {
+    if let Some(parent) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(parent).sys("mkdir", parent.display())?;
     }
     let input = args.interactive || args.wishes.terminal;
-    let mut request = args.wishes.request(args.args);
+    let mut request = args.wishes.request(args.args, own.as_ref().map(Maps::nested))?;
     request.hostname.get_or_insert_with(|| name.clone());
     // Before anything is made: a signal that comes now must not leave it behind.
     let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]).sys("sigaction", "run")?;
-    warn(bundle::create(store, &source, &directory, Form::Overlay, &request)?)?;
-    let ended = execute(&runtime, &directory, &name, input, signals);
-    if args.rm || ended.is_err() {
-        bundle::remove(&directory)?;
+    if request.users.as_ref().is_some_and(|users| users.shift().is_some()) {
+        store.let_through("containers")?;
     }
-    ended
+    // Held to the end: whoever comes with the same name meanwhile is told so.
+    let directory = Directory::new(&path).within(|| format!("--name {name:?}"))?;
+    warn(bundle::create(store, &source, &directory, Form::Overlay, &request)?)?;
+    let command = command::look(directory.path())?;
+    let ended = execute(&runtime, directory.path(), &name, input, signals);
+    if args.rm || ended.is_err() {
+        directory.remove()?;
+    }
+    ended.map(|code| match (code, command) {
+        (0, _) | (_, Found::Something) => ExitCode::from(code),
+        (_, Found::NotExecutable) => ExitCode::from(126),
+        (_, Found::Nothing) => ExitCode::from(127),
+    })
 }
 
 fn find_or_pull(store: &Store, image: &Named, registry: RegistryArgs) -> Result<Image> {
@@ -65,7 +78,7 @@ fn find_or_pull(store: &Store, image: &Named, registry: RegistryArgs) -> Result<
     }
 }
 
-fn execute(runtime: &Path, directory: &Path, name: &str, input: bool, mut signals: Signals) -> Result<ExitCode> {
+fn execute(runtime: &Path, directory: &Path, name: &str, input: bool, mut signals: Signals) -> Result<u8> {
     let mut command = Command::new(runtime);
     command.arg("run").arg("--bundle").arg(directory).arg(name);
     if !input {
@@ -91,7 +104,7 @@ fn execute(runtime: &Path, directory: &Path, name: &str, input: bool, mut signal
     // It does nothing that could panic.
     let _ = forward.join();
     let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+    Ok(u8::try_from(code).unwrap_or(1))
 }
 
 fn open(child: &Child) -> Result<std::os::fd::OwnedFd> {

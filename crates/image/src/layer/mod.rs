@@ -35,6 +35,7 @@ pub use overlay::{Marks, is_private as is_private_xattr, is_whiteout};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::manifest::Compression;
+use crate::userns::Maps;
 
 /// What unpacking may do here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,11 +50,10 @@ impl Privilege {
     /// What this process may: root of the machine, root of a user namespace, or a user.
     pub fn of_this_process() -> Privilege {
         let root = rustix::process::geteuid().is_root();
-        let machine = std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| {
-            let all = ["0", "0", "4294967295"];
-            map.split_whitespace().eq(all)
-        });
-        Privilege { owners: root, marks: if root && machine { Marks::Trusted } else { Marks::User } }
+        match Maps::of_this_process() {
+            None => Privilege { owners: root, marks: if root { Marks::Trusted } else { Marks::User } },
+            Some(maps) => Privilege { owners: root && maps.has_others(), marks: Marks::User },
+        }
     }
 }
 
@@ -94,7 +94,14 @@ impl std::fmt::Display for Omitted {
             parts.push(format!("{} devices could not be made", self.devices));
         }
         parts.extend(self.xattrs.iter().map(|(name, count)| format!("{name} of {count} files was not set")));
-        write!(f, "not all of the image could be had: {}", parts.join(", "))
+        write!(f, "not all of the image could be had: {}", parts.join(", "))?;
+        if self.owners > 0 {
+            write!(
+                f,
+                " (to have its ids, give yourself a range in /etc/subuid and /etc/subgid, and use another store)"
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -10,14 +10,18 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result, SysContext};
 use crate::layer::is_private_xattr;
+use crate::userns::Maps;
 
 /// An attribute's value has at most 64 KiB, and so has the list of names (xattr(7)).
 const MOST: usize = 64 << 10;
 
-/// Gives `to` what `from` has, whose `stat` the caller knows; `O_PATH` is enough for both.
-pub fn copy(from: impl AsFd, stat: &Stat, to: impl AsFd) -> Result<()> {
+/// Gives `to` what `from` has, whose `stat` the caller knows; `O_PATH` is enough for both. With a `shift`, owners become what
+/// they are outside of a user namespace.
+pub fn copy(from: impl AsFd, stat: &Stat, to: impl AsFd, shift: Option<&Maps>) -> Result<()> {
     let (from, to) = (proc_path(&from), (proc_path(&to), to));
-    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    let uid = shift.map_or(Ok(stat.st_uid), |maps| maps.uid(stat.st_uid))?;
+    let gid = shift.map_or(Ok(stat.st_gid), |maps| maps.gid(stat.st_gid))?;
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     match chownat(&to.1, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH) {
         // Without privileges the layer's files are one's own, and so are their copies.
         Err(Errno::PERM) if !rustix::process::geteuid().is_root() => (),
@@ -26,7 +30,7 @@ pub fn copy(from: impl AsFd, stat: &Stat, to: impl AsFd) -> Result<()> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
         chmod(&to.0, Mode::from_raw_mode(stat.st_mode & 0o7777)).sys("chmod", "a copy")?;
     }
-    xattrs(&from, &to.0)?;
+    xattrs(&from, &to.0, shift)?;
     times(stat, &to.1)
 }
 
@@ -37,7 +41,7 @@ pub fn times(stat: &Stat, to: impl AsFd) -> Result<()> {
     utimensat(to, "", &times, AtFlags::EMPTY_PATH).sys("utimensat", "a copy")
 }
 
-fn xattrs(from: &str, to: &str) -> Result<()> {
+fn xattrs(from: &str, to: &str, shift: Option<&Maps>) -> Result<()> {
     let mut names = vec![0_u8; MOST];
     let length = match listxattr(from, &mut names) {
         Err(Errno::OPNOTSUPP) => 0,
@@ -53,7 +57,11 @@ fn xattrs(from: &str, to: &str) -> Result<()> {
             Err(Errno::NODATA) => continue,
             got => got.sys("getxattr", &shown)?,
         };
-        setxattr(to, name, &value[..length], XattrFlags::empty()).map_err(|errno| match errno {
+        value.truncate(length);
+        if let (Some(maps), b"security.capability") = (shift, name) {
+            value = capability_of(&value, maps.uid(0)?);
+        }
+        setxattr(to, name, &value, XattrFlags::empty()).map_err(|errno| match errno {
             Errno::OPNOTSUPP => {
                 Error::system("setxattr", &shown, errno).cause("the file system there has no such attributes")
             }
@@ -61,6 +69,18 @@ fn xattrs(from: &str, to: &str) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// A file's capabilities (struct vfs_ns_cap_data) as root of a user namespace would have given them, who is `root` outside; it
+/// is only there that they count (capabilities(7), "Namespaced file capabilities").
+fn capability_of(value: &[u8], root: u32) -> Vec<u8> {
+    const VERSION: [u8; 2] = [2, 3];
+    match value {
+        [flags, 0, 0, version, sets @ ..] if *version == VERSION[0] && sets.len() == 16 => {
+            [&[*flags, 0, 0, VERSION[1]], sets, &root.to_le_bytes()].concat()
+        }
+        other => other.to_vec(),
+    }
 }
 
 /// The kernel's name of an open file, links and special files included.

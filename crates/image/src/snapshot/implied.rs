@@ -14,13 +14,14 @@ use rustix::io::Errno;
 use super::{Snapshot, attributes, open_dir};
 use crate::error::{Error, Result, SysContext};
 use crate::layer::{Marks, tar::Shown};
+use crate::userns::Maps;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// Neither out of the directory nor through a symlink: what a layer calls implied was reached through none.
 const PLAIN: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 
 /// Puts them right in `root`; `layers` are lowest first.
-pub fn repair(layers: &[Snapshot], root: &Path) -> Result<()> {
+pub fn repair(layers: &[Snapshot], root: &Path, shift: Option<&Maps>) -> Result<()> {
     let mut paths: BTreeSet<&[u8]> = layers.iter().flat_map(|layer| layer.implied.iter().map(Vec::as_slice)).collect();
     // An overlay's root is that of the writable directory, whatever the layers say.
     paths.insert(b"");
@@ -32,7 +33,7 @@ pub fn repair(layers: &[Snapshot], root: &Path) -> Result<()> {
             let wrong = open_beneath(&root, path)?;
             if let Some(wrong) = wrong {
                 let stat = fstat(&told).sys("fstat", Shown(path))?;
-                attributes::copy(&told, &stat, &wrong)?;
+                attributes::copy(&told, &stat, &wrong, shift)?;
             }
         }
     }

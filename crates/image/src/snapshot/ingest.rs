@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result, SysContext};
 use crate::layer::{self, Privilege, Unpacked};
 use crate::manifest::Compression;
+use crate::userns::Maps;
 
 /// A snapshot that is being made, and that goes away again unless it is [`New::commit`]ted.
 #[derive(Debug)]
@@ -60,6 +61,7 @@ impl New {
             size: unpacked.size,
             members: unpacked.members,
             privilege: self.privilege,
+            maps: Maps::of_this_process().filter(Maps::has_others),
             opaque_root: unpacked.opaque_root,
             omitted: unpacked.omitted.clone(),
             boot: boot_id(),

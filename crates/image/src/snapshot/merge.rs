@@ -15,33 +15,36 @@ use rustix::io::Errno;
 use super::{Snapshot, attributes, implied, open_dir, visible};
 use crate::error::{Error, Result, SysContext};
 use crate::layer::{Marks, is_whiteout, tar::Shown};
+use crate::userns::Maps;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Copies what `layers` (lowest first) are together into the empty directory `target`.
-pub fn copy(layers: &[Snapshot], target: &Path) -> Result<()> {
+/// Copies what `layers` (lowest first) are together into the empty directory `target`. With a `shift`, files get the owners
+/// that theirs are outside of a user namespace.
+pub fn copy(layers: &[Snapshot], target: &Path, shift: Option<&Maps>) -> Result<()> {
     let layers = visible(layers);
     let marks = layers.last().map_or(Marks::Trusted, |layer| layer.about.privilege.marks);
     let open: Vec<OwnedFd> = layers.iter().rev().map(Snapshot::open).collect::<Result<_>>()?;
-    let mut copier = Copier { root: open_dir(target)?, marks: Some(marks), links: HashMap::new() };
+    let mut copier = Copier { root: open_dir(target)?, marks: Some(marks), shift, links: HashMap::new() };
     let root = copier.root.try_clone().sys("dup", target.display())?;
     if !open.is_empty() {
         copier.directory(&open, &root, &mut Vec::new())?;
     }
-    implied::repair(layers, target)
+    implied::repair(layers, target, shift)
 }
 
 /// Copies one tree, in which nothing is a whiteout, into the empty directory `target`.
 pub fn copy_tree(from: OwnedFd, target: &Path) -> Result<()> {
-    let mut copier = Copier { root: open_dir(target)?, marks: None, links: HashMap::new() };
+    let mut copier = Copier { root: open_dir(target)?, marks: None, shift: None, links: HashMap::new() };
     let root = copier.root.try_clone().sys("dup", target.display())?;
     copier.directory(&[from], &root, &mut Vec::new())
 }
 
-struct Copier {
+struct Copier<'a> {
     root: OwnedFd,
     /// How directories are marked as opaque; nothing if what is copied is no layer.
     marks: Option<Marks>,
+    shift: Option<&'a Maps>,
     /// Where the copy of a file with several names is.
     links: HashMap<(u64, u64), Vec<u8>>,
 }
@@ -56,7 +59,7 @@ enum Found {
     Directories(Vec<OwnedFd>),
 }
 
-impl Copier {
+impl Copier<'_> {
     /// Fills `to`, whose path is `path`, from directories of the same path, top first; then gives it the first one's
     /// attributes.
     fn directory(&mut self, from: &[OwnedFd], to: &OwnedFd, path: &mut Vec<u8>) -> Result<()> {
@@ -78,7 +81,7 @@ impl Copier {
             path.truncate(length);
         }
         let stat = fstat(&from[0]).sys("fstat", Shown(path))?;
-        attributes::copy(&from[0], &stat, to)
+        attributes::copy(&from[0], &stat, to, self.shift)
     }
 
     fn list(&self, from: &[OwnedFd]) -> Result<BTreeMap<Vec<u8>, Found>> {
@@ -139,7 +142,7 @@ impl Copier {
         let path_flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let from = openat(dir, name, path_flags, Mode::empty()).sys("openat", Shown(path))?;
         let made = openat(to, name, path_flags, Mode::empty()).sys("openat", Shown(path))?;
-        attributes::copy(&from, &stat, &made)?;
+        attributes::copy(&from, &stat, &made, self.shift)?;
         if stat.st_nlink > 1 {
             self.links.insert(inode, path.to_vec());
         }

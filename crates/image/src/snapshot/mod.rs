@@ -12,6 +12,7 @@
 
 mod attributes;
 mod files;
+mod fuse;
 mod implied;
 mod ingest;
 mod merge;
@@ -29,6 +30,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 pub use files::remove_tree;
+pub use fuse::mount_by_fuse;
 pub use ingest::New;
 pub use merge::{copy, copy_tree};
 pub use overlay::{mount, unmount};
@@ -36,6 +38,7 @@ pub use overlay::{mount, unmount};
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result, SysContext};
 use crate::layer::{Omitted, Privilege};
+use crate::userns::Maps;
 
 /// Where snapshots are.
 #[derive(Clone, Debug)]
@@ -64,6 +67,9 @@ pub struct About {
     pub members: u64,
     /// With what privilege it was unpacked.
     pub privilege: Privilege,
+    /// What its owners' ids mean, where they are those of a user namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maps: Option<Maps>,
     /// It hides all layers below it.
     #[serde(default)]
     pub opaque_root: bool,
@@ -98,12 +104,7 @@ impl Snapshots {
             self.remove(diff_id)?;
             return Ok(None);
         }
-        let wanted = Privilege::of_this_process();
-        if about.privilege != wanted {
-            let why = format!("was unpacked with {:?}, and this process has {wanted:?}", about.privilege);
-            return Err(Error::new(Kind::Unsupported, format!("snapshot {}: {why}", diff_id.short()))
-                .remedy("use a store of your own, with --store"));
-        }
+        about.check_fit().map_err(|error| error.within(format!("snapshot {}", diff_id.short())))?;
         let implied = std::fs::read(path.join("implied")).sys("read", path.join("implied").display())?;
         let implied = implied.split(|byte| *byte == 0).map(<[u8]>::to_vec);
         // The list ends with a NUL, so that it can have the root's empty path.
@@ -194,6 +195,21 @@ impl Snapshot {
 }
 
 impl About {
+    /// Fails if what is on the disk is not what this process would have made.
+    fn check_fit(&self) -> Result<()> {
+        let (wanted, maps) = (Privilege::of_this_process(), Maps::of_this_process().filter(Maps::has_others));
+        let why = if self.privilege != wanted {
+            format!("was unpacked with {:?}, and this process has {wanted:?}", self.privilege)
+        } else if self.maps.is_some() && self.maps != maps {
+            "was unpacked when other ids were mapped, in /etc/subuid and /etc/subgid, than are now".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(Kind::Unsupported, why).remedy(
+            "use another store, with --store, or remove the image with rm and gc, and its bundles with unbundle",
+        ))
+    }
+
     /// Written to the disk, by rename.
     fn write(&self, dir: &Path) -> Result<()> {
         let bytes = serde_json::to_vec(self).map_err(|error| Error::new(Kind::System, error.to_string()))?;
@@ -212,7 +228,7 @@ pub fn visible(layers: &[Snapshot]) -> &[Snapshot] {
 /// Puts right, in the root filesystem `root` of these layers, the directories that a layer has without saying anything
 /// about them: they get what the next layer below says.
 pub fn repair(layers: &[Snapshot], root: &Path) -> Result<()> {
-    implied::repair(visible(layers), root)
+    implied::repair(visible(layers), root, None)
 }
 
 pub(crate) fn open_dir(path: &Path) -> Result<OwnedFd> {

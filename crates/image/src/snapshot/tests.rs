@@ -68,7 +68,7 @@ fn layers_together_are_what_applying_them_gives() {
         digests.iter().map(|digest| snapshots.get(digest).expect("get").expect("a snapshot")).collect();
     let target = dir.path().join("copy");
     std::fs::create_dir(&target).expect("mkdir");
-    copy(&layers, &target).expect("copy");
+    copy(&layers, &target, None).expect("copy");
     check(&target);
     if !rustix::process::geteuid().is_root() {
         return;

@@ -22,13 +22,13 @@ mod roots;
 mod unpack;
 
 use std::fs::{DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
 pub(crate) use blobs::too_long;
-pub(crate) use file::replace as replace_file;
+pub(crate) use file::{is_named, replace as replace_file, try_lock};
 pub use gc::Swept;
 pub use ingest::{Held, Ingest};
 pub use lease::Lease;
@@ -58,7 +58,11 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self> {
         // Nobody else reads here: images may have set-user-ID files (containerd's CVE-2021-41103).
         let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
+        builder.recursive(true);
+        if let Some(parent) = path.parent() {
+            builder.mode(0o711).create(parent).sys("mkdir", parent.display())?;
+        }
+        builder.mode(0o700);
         for folder in FOLDERS {
             let folder = path.join(folder);
             builder.create(&folder).sys("mkdir", folder.display())?;
@@ -82,6 +86,14 @@ impl Store {
     /// Where unpacked layers are.
     pub fn snapshots(&self) -> PathBuf {
         self.path.join("snapshots")
+    }
+
+    /// Lets everybody through to the directory `name`, and see nothing on the way: what is in the others is private as before.
+    pub fn let_through(&self, name: &str) -> Result<()> {
+        for path in [self.path.clone(), self.path.join(name)] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o711)).sys("chmod", path.display())?;
+        }
+        Ok(())
     }
 
     /// Waits for the lock. It is held for moments only; no download happens under it.
