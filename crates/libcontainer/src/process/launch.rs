@@ -270,9 +270,9 @@ impl Drop for Launching {
     }
 }
 
-/// Compiles the filter, while the child makes its mounts.
+/// Compiles the filter, or finds it compiled, while the child makes its mounts.
 pub(crate) fn compile(seccomp: Option<&SeccompPlan>) -> Result<Option<Filter>> {
-    seccomp.map(seccomp::compile).transpose().during(Phase::Seccomp)
+    seccomp.map(seccomp::compile_cached).transpose().during(Phase::Seccomp)
 }
 
 /// The child's side of [`Launching::finish`]: says that it is ready and waits for the filter.

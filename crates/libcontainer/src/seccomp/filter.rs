@@ -20,7 +20,6 @@ impl Instruction {
         [c0, c1, self.jt, self.jf, k0, k1, k2, k3]
     }
 
-    #[cfg(test)]
     pub(super) fn from_bytes([c0, c1, jt, jf, k0, k1, k2, k3]: [u8; INSTRUCTION_SIZE]) -> Self {
         Instruction { code: u16::from_ne_bytes([c0, c1]), jt, jf, k: u32::from_ne_bytes([k0, k1, k2, k3]) }
     }

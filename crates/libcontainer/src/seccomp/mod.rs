@@ -7,6 +7,7 @@
 mod agent;
 mod annotated;
 mod apply;
+mod cache;
 mod compile;
 mod enosys;
 mod filter;
@@ -14,16 +15,20 @@ mod listener;
 mod names;
 mod plan;
 mod raw;
+mod validate;
 
 pub use agent::hand_over;
 pub use annotated::plan_annotated;
 pub use apply::load;
+pub use cache::compile_cached;
 pub use compile::compile;
 pub use compile::library_version;
 pub use filter::Filter;
 pub use listener::Listener;
 pub use names::{KNOWN_ACTIONS, KNOWN_ARCHS, KNOWN_FLAGS, KNOWN_OPERATORS};
 pub use plan::{Action, Condition, Operator, Rule, SeccompPlan, plan};
+#[cfg(any(test, fuzzing))]
+pub(crate) use validate::is_loadable;
 
 #[cfg(test)]
 mod default_profile;

@@ -1,12 +1,10 @@
 //! A filter that the caller has compiled itself: crun's annotation `run.oci.seccomp_bpf_data`, a BPF program in base64.
 
+use super::validate::MOST_INSTRUCTIONS;
 use crate::error::{Error, Result};
 use crate::sys::seccomp::INSTRUCTION_SIZE;
 
 pub(super) const ANNOTATION: &str = "run.oci.seccomp_bpf_data";
-
-/// The kernel's BPF_MAXINSNS.
-const MOST_INSTRUCTIONS: usize = 4096;
 
 /// The program that the annotation holds.
 pub(super) fn program(text: &str) -> Result<Vec<u8>> {

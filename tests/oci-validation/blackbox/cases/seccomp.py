@@ -1,6 +1,7 @@
 """linux.seccomp: actions, operators, flags, and when the filter is loaded."""
 
 import os
+import shutil
 
 from suite import case
 
@@ -181,3 +182,36 @@ def exec_is_filtered_too(t):
     seccomp(t, rule(MKDIR))
     t.sleeper()
     t.matches(t.exec(t.id, "mkdir", "/x", code=1).err, "not permitted")
+
+
+CACHE = "/run/creel-filters"
+
+
+@case(runc="has no cache", crun="1.8.1 has none; later ones have it elsewhere")
+def a_large_profile_is_compiled_once(t):
+    names = "acct add_key bpf delete_module finit_module init_module kexec_load keyctl lookup_dcookie mount move_mount move_pages "
+    names += "name_to_handle_at nfsservctl open_by_handle_at perf_event_open pivot_root process_vm_readv process_vm_writev ptrace "
+    names += "quotactl reboot request_key setdomainname sethostname setns settimeofday stime swapoff swapon sysfs umount umount2 "
+    # An error number of its own, so that nobody else has compiled this profile.
+    seccomp(t, rule(names + MKDIR, errnoRet=28))
+    before = entries()
+    t.matches(t.run("mkdir", "/x", code=1).err, "No space left")
+    t.equal(os.stat(CACHE).st_mode & 0o7777, 0o700, "the cache's mode")
+    for new in entries() - before:
+        t.equal(os.stat(new).st_mode & 0o7777, 0o600, "an entry's mode")
+    compiled = entries()
+    t.sleeper()
+    t.matches(t.exec(t.id, "mkdir", "/x", code=1).err, "No space left")
+    t.equal(entries(), compiled, "entries after an exec")
+    # Whatever happens to the cache, the filter is right.
+    for entry in compiled:
+        with open(entry, "r+b") as file:
+            file.seek(40)
+            file.write(b"damage")
+    t.matches(t.exec(t.id, "mkdir", "/x", code=1).err, "No space left")
+    shutil.rmtree(CACHE)
+    t.matches(t.exec(t.id, "mkdir", "/x", code=1).err, "No space left")
+
+
+def entries():
+    return {entry.path for entry in os.scandir(CACHE)} if os.path.exists(CACHE) else set()
