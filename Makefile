@@ -19,11 +19,14 @@ CASES ?=
 TESTS ?=
 # Which containerd the shim is put under: installed, 1.7, 2.2, 2.4 (built from their Go modules), or a directory with its programs.
 CONTAINERD ?= installed
+# How long each fuzz target runs, and which: all, if it is not said.
+SECONDS ?= 60
+TARGETS ?=
 # The runtime under test; any OCI runtime will do.
 RUNTIME ?= $(CREEL)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deps build test test-lab check bench bench-shim bench-image images unpack engines validate blackbox parity man install clean
+.PHONY: help demo deps build test test-lab check bench bench-shim bench-image images unpack engines validate blackbox parity fuzz man install clean
 
 help: ## print this menu
 	@echo "creel: make TARGET"; echo
@@ -31,6 +34,7 @@ help: ## print this menu
 	@echo; echo "Variables: RUNTIME=$(RUNTIME) PEERS=$(PEERS) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)"
 	@echo "           CONTAINERD=$(CONTAINERD) CASES= (engines)"
 	@echo "           LAB=$(LAB) LAYOUTS= CASES= TESTS= QUICK= (test-lab)"
+	@echo "           SECONDS=$(SECONDS) TARGETS= (fuzz)"
 
 demo: ## install what is missing, build, and run a busybox container step by step
 	@hack/demo.sh
@@ -48,7 +52,7 @@ test: ## run every test: unit and kernel tests, the black-box suite, the runtime
 test-lab: ## kernel tests and black-box suite in virtual machines: cgroup v2 with systemd, hybrid, v1
 	@LAB=$(LAB) hack/test-lab.py $(if $(QUICK),--quick) --layouts '$(LAYOUTS)' --cases '$(CASES)' --tests '$(TESTS)'
 
-check: ## formatting, lints, layers, where unsafe may be
+check: ## formatting, lints, dependencies, layers, where unsafe may be
 	@hack/check.sh
 
 bench: build ## time creel beside its peers and write docs/benchmarks.md
@@ -78,6 +82,9 @@ blackbox: ## the table of our own black-box suite, RUNTIME beside PEERS
 
 parity: build ## write docs/cgroup-parity.md: what the kernel has after each limit, creel beside PEERS, on v1 and v2
 	@LAB=$(LAB) hack/parity.py $(RUNTIME),$(PEERS)
+
+fuzz: ## run the fuzz targets (TARGETS), SECONDS each; what is found is kept below target/fuzz
+	@hack/fuzz.py --seconds $(SECONDS) $(TARGETS)
 
 man: ## write man pages and completions (bash, zsh, fish) to target/manual
 	@CARGO=$(CARGO) hack/man.sh $(MANUAL)

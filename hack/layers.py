@@ -23,7 +23,7 @@ LAYERS = [
 ]  # fmt: skip
 BASICS = 1
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
-SPECIAL = {"lib", "testing"}
+SPECIAL = {"lib", "testing", "fuzzing"}
 
 
 def imports(text):
@@ -45,7 +45,7 @@ def imports(text):
 
 
 def allowed(module, other):
-    if other in (module, "testing") or other not in LEVEL and other[0].isupper():  # crate::Error, crate::Result
+    if other in (module, "testing", "fuzzing") or other not in LEVEL and other[0].isupper():  # crate::Error, crate::Result
         return True
     if other not in LEVEL:
         return False

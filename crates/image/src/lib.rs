@@ -4,6 +4,8 @@ pub mod archive;
 pub mod bundle;
 pub mod digest;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod layer;
 pub mod manifest;
 pub mod platform;

@@ -37,6 +37,8 @@ pub mod sysctl;
 pub mod terminal;
 pub mod userns;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod sys;
 #[cfg(test)]
 mod testing;

@@ -42,6 +42,14 @@ impl Options {
     /// # Errors
     /// If they are of another type, or cannot be read.
     pub fn from_any(any: Option<&Any>) -> Result<Options, Status> {
+        Options::read(any, |path| std::fs::read(path))
+    }
+
+    /// As [`Options::from_any`]; `read_file` reads the file that may be named in place of the table.
+    pub(crate) fn read(
+        any: Option<&Any>,
+        read_file: impl FnOnce(&str) -> std::io::Result<Vec<u8>>,
+    ) -> Result<Options, Status> {
         let Some(any) = any.filter(|any| !any.type_url.is_empty()) else { return Ok(Options::default()) };
         let invalid = |why: String| Status::new(Code::INVALID_ARGUMENT, format!("runtime options: {why}"));
         match any.type_url.rsplit('/').next() {
@@ -53,7 +61,7 @@ impl Options {
                 let generic = Generic::parse(&any.value).map_err(|error| invalid(error.to_string()))?;
                 let text = match generic.path.as_str() {
                     "" => generic.body,
-                    path => std::fs::read(path).map_err(|error| invalid(format!("{path}: {error}")))?,
+                    path => read_file(path).map_err(|error| invalid(format!("{path}: {error}")))?,
                 };
                 Options::from_toml(&String::from_utf8_lossy(&text)).map_err(invalid)
             }

@@ -33,6 +33,8 @@ pub use pause::{pause, resume};
 pub use query::{configured_process, list, pids, state};
 pub use report::{Listed, StateReport, Status};
 pub use start::start;
+#[cfg(any(test, fuzzing))]
+pub use state::fuzz as fuzz_state;
 pub use store::Store;
 pub use time::rfc3339;
 pub use update::update;

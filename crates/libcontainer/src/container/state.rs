@@ -147,6 +147,20 @@ impl State {
     }
 }
 
+/// state.json as later commands read it, for fuzzing; without the kernel's part.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) {
+    use crate::fuzzing::accepted;
+    super::store::salvaged(bytes);
+    let Ok(state) = serde_json::from_slice::<State>(bytes) else { return };
+    accepted(state.spec());
+    accepted(state.resources_in_force());
+    accepted(state.later_hooks());
+    let saved = serde_json::to_vec(&state).expect("what was read can be saved");
+    let again: State = serde_json::from_slice(&saved).expect("what was saved can be read");
+    assert_eq!(serde_json::to_vec(&again).expect("and saved"), saved);
+}
+
 /// Now, as RFC 3339 in UTC with nanoseconds.
 pub(crate) fn now() -> String {
     super::time::rfc3339(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())

@@ -219,14 +219,9 @@ impl Entry {
 
     /// Init and its cgroup, as far as a state that cannot be read still tells of them.
     pub(crate) fn salvage(&self) -> (Option<Init>, Option<Cgroup>) {
-        let read = || {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(&self.directory, STATE, flags, Mode::empty()).ok()?;
-            serde_json::from_slice::<serde_json::Value>(&read_all(&file).ok()?).ok()
-        };
-        let Some(state) = read() else { return (None, None) };
-        let member = |name| state.get(name).cloned().unwrap_or_default();
-        (serde_json::from_value(member("init")).ok(), serde_json::from_value(member("cgroup")).ok())
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.directory, STATE, flags, Mode::empty());
+        file.ok().and_then(|file| read_all(&file).ok()).map_or((None, None), |bytes| salvaged(&bytes))
     }
 
     /// Saves the state: durable when this returns, and never half there.
@@ -268,6 +263,13 @@ impl Entry {
         };
         removed.during(Phase::State)
     }
+}
+
+/// What [`Entry::salvage`] finds in a state.json.
+pub(super) fn salvaged(bytes: &[u8]) -> (Option<Init>, Option<Cgroup>) {
+    let Ok(state) = serde_json::from_slice::<serde_json::Value>(bytes) else { return (None, None) };
+    let member = |name| state.get(name).cloned().unwrap_or_default();
+    (serde_json::from_value(member("init")).ok(), serde_json::from_value(member("cgroup")).ok())
 }
 
 impl AsFd for Entry {

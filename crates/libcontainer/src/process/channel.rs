@@ -203,6 +203,20 @@ fn decode_tree(payload: &[u8]) -> Option<HostTree> {
     Some(HostTree { path: OsStr::from_bytes(path).into(), recursive, nofollow, idmap })
 }
 
+/// A message as it comes from the other end, for fuzzing: what is understood is said again in the same bytes.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) {
+    let Some((tag, payload)) = bytes.split_first() else { return };
+    let Some(message) = crate::fuzzing::accepted(decode(*tag, payload)) else { return };
+    let (again, encoded) = encode(&message).expect("what was read can be said");
+    assert_eq!(again, *tag);
+    let once_more = decode(again, &encoded).expect("what was said can be read");
+    assert_eq!(format!("{message:?}"), format!("{once_more:?}"));
+    if let Message::Run(filter) = message {
+        crate::fuzzing::accepted(crate::seccomp::Filter::from_bytes(&filter));
+    }
+}
+
 /// The other end did not follow the protocol.
 pub(crate) fn garbled() -> Error {
     Error::new(Kind::System, "the container's process and the runtime lost step with each other")

@@ -14,5 +14,7 @@ pub(crate) mod sources;
 mod stage;
 pub mod wait;
 
+#[cfg(any(test, fuzzing))]
+pub use channel::fuzz as fuzz_channel;
 pub(crate) use exec::Joiner;
 pub(crate) use init::Init;

@@ -5,7 +5,7 @@
 
 mod mapped;
 mod overlay;
-mod plan;
+pub(crate) mod plan;
 #[cfg(test)]
 mod tests;
 mod unmount;
