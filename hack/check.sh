@@ -51,6 +51,7 @@ scripts_parse() {
 step "formatting (cargo fmt)" cargo fmt --all --check
 step "lints (cargo clippy)" cargo clippy --quiet --workspace --all-targets --locked -- --deny warnings
 step "documentation (cargo doc)" env RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --workspace --no-deps --locked
+step "dependencies (cargo-deny)" hack/deny.sh
 step "layers (imports only go down)" hack/layers.py crates/libcontainer/src
 step "unsafe only in a crate's sys/" unsafe_only_in_sys
 step "the image tool stands alone" image_tool_stands_alone

@@ -11,6 +11,7 @@ needs=(
     "busybox-static busybox"
     "jq jq"
     "python3 python3"
+    "python3-pip pip3"
     "iproute2 ip"
     "util-linux unshare"
     "runc runc"
