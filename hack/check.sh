@@ -48,10 +48,16 @@ scripts_parse() {
     return $status
 }
 
+# They are in a workspace of their own, whose lock file `make fuzz` takes as it is.
+fuzz_targets_are_locked() {
+    cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
+}
+
 step "formatting (cargo fmt)" cargo fmt --all --check
 step "lints (cargo clippy)" cargo clippy --quiet --workspace --all-targets --locked -- --deny warnings
 step "documentation (cargo doc)" env RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --workspace --no-deps --locked
 step "dependencies (cargo-deny)" hack/deny.sh
+step "fuzz targets' lock file" fuzz_targets_are_locked
 step "layers (imports only go down)" hack/layers.py crates/libcontainer/src
 step "unsafe only in a crate's sys/" unsafe_only_in_sys
 step "the image tool stands alone" image_tool_stands_alone

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""fuzz.py [--seconds N] [--build-only] [TARGET...]: runs the fuzz targets of fuzz/, one after the other, N seconds each.
+"""fuzz.py [--seconds N | --check] [TARGET...]: runs the fuzz targets of fuzz/, one after the other, N seconds each.
 
 libFuzzer (the libfuzzer-sys crate) under AddressSanitizer; the stable compiler has all that it takes, and only the switches
 are called unstable. What is found is kept below target/fuzz: inputs that reach something new in corpus/TARGET, where the next
-run begins with them, and those that fail in failures/. The last line is `fuzz: N passed, N failed`.
+run begins with them, and those that fail in failures/. The last line is `fuzz: N passed, N failed`. --check only compiles the targets, and not to the end.
 """
 
 import argparse
@@ -37,16 +37,17 @@ def host():
     return subprocess.run(["rustc", "--print", "host-tuple"], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def build(triple):
-    libseccomp = f"-Lnative=/usr/lib/{triple.split('-')[0]}-linux-gnu"
-    env = os.environ | {
-        "RUSTC_BOOTSTRAP": "1",
-        "RUSTFLAGS": " ".join([*FLAGS, libseccomp]),
-        "CARGO_TARGET_DIR": str(WORK),
-    }
-    command = ["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", CRATE / "Cargo.toml"]
-    subprocess.run([*command, "--target", triple], env=env, check=True)
-    return WORK / triple / "release"
+def cargo(command, flags, directory):
+    env = os.environ | {"RUSTC_BOOTSTRAP": "1", "RUSTFLAGS": " ".join(flags), "CARGO_TARGET_DIR": str(directory)}
+    arguments = ["--locked", "--quiet", "--manifest-path", CRATE / "Cargo.toml", "--target", host()]
+    return subprocess.run(["cargo", *command, *arguments], env=env).returncode
+
+
+def build():
+    libseccomp = f"-Lnative=/usr/lib/{host().split('-')[0]}-linux-gnu"
+    if cargo(["build", "--release"], [*FLAGS, libseccomp], WORK):
+        sys.exit("fuzz: the targets cannot be built")
+    return WORK / host() / "release"
 
 
 def strings(value):
@@ -101,17 +102,17 @@ def run(program, target, seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("--build-only", action="store_true")
+    parser.add_argument("--check", action="store_true")
     parser.add_argument("targets", nargs="*")
     given = parser.parse_args()
     known = sorted(path.stem for path in (CRATE / "targets").glob("*.rs"))
     unknown = set(given.targets) - set(known)
     if unknown:
         parser.error(f"no such target: {', '.join(sorted(unknown))} (there are {', '.join(known)})")
+    if given.check:
+        return cargo(["check"], ["--cfg=fuzzing"], ROOT / "target/fuzz-check")
     WORK.mkdir(parents=True, exist_ok=True)
-    programs = build(host())
-    if given.build_only:
-        return 0
+    programs = build()
     results = [run(programs / target, target, given.seconds) for target in given.targets or known]
     print(f"fuzz: {sum(results)} passed, {len(results) - sum(results)} failed")
     return 0 if all(results) else 1

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::host::{CgroupFacts, Hierarchy, HostFacts, ProcessFacts, SystemdFacts};
 use crate::plan::{self, Request};
 use crate::seccomp::{self, Filter};
-use crate::spec::{self, IdMapping, Resources, Spec};
-use crate::userns;
+use crate::spec::{self, Resources, Spec};
+use crate::userns::{self, Origin, UsernsPlan};
 
 pub use crate::container::fuzz_state as state;
 pub use crate::process::fuzz_channel as channel;
@@ -48,31 +48,27 @@ pub fn update(bytes: &[u8]) {
         let keys: &[&str] = if v1 { &["memory", "cpu,cpuacct", "devices"] } else { &[""] };
         let dirs: serde_json::Map<_, _> =
             keys.iter().map(|key| ((*key).to_owned(), "/sys/fs/cgroup/c1".into())).collect();
-        let cgroup: Cgroup =
-            serde_json::from_value(serde_json::json!({ "dirs": dirs, "killed_before": 0 })).expect("a cgroup");
+        let cgroup = serde_json::json!({ "dirs": dirs, "killed_before": 0 });
+        let Ok(cgroup) = serde_json::from_value::<Cgroup>(cgroup) else { unreachable!("it is one") };
         let Some(plan) = accepted(cgroups::plan_update(&cgroup, &in_force, &given, &facts, None)) else { continue };
         // What is in force now can be updated again.
         accepted(cgroups::plan_update(&cgroup, &plan.resources, &given, &facts, None));
     }
 }
 
-/// Lines as in /proc/PID/uid_map.
+/// Lines of /proc/PID/uid_map: as the maps of a namespace that is joined, of which the kernel has to know; and of a new one.
 pub fn id_map(bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes);
-    let range = |line: &str| {
-        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
-        let mut next = || numbers.next()?.ok();
-        Some(IdMapping { container_id: next()?, host_id: next()?, size: next()? })
-    };
-    let map: Vec<IdMapping> = text.lines().filter_map(range).collect();
-    if accepted(userns::check_map("uidMappings", &map)).is_none() {
-        return;
-    }
-    let plan = accepted(userns::plan(true, &map, &map)).flatten().expect("a map that was checked is planned");
-    for range in &map {
+    let Some(map) = userns::parse_map(&String::from_utf8_lossy(bytes)) else { return };
+    let joined = UsernsPlan { uids: map.clone(), gids: map.clone() };
+    let ids = || map.iter().flat_map(|range| [range.container_id, range.container_id.saturating_add(range.size)]);
+    ids().for_each(|id| assert!(joined.host_uid(id).is_none_or(|uid| map.iter().any(|range| uid >= range.host_id))));
+    assert!(accepted(userns::plan(Origin::Joined(&joined), &map, &map)).is_some(), "a map differs from itself");
+    let made = accepted(userns::plan(Origin::New, &map, &map)).flatten();
+    assert_eq!(made.is_some(), userns::check_map("uidMappings", &map).is_ok());
+    for range in made.iter().flat_map(|made| &made.uids) {
         let last = range.size - 1;
-        assert_eq!(plan.host_uid(range.container_id), Some(range.host_id));
-        assert_eq!(plan.host_uid(range.container_id + last), Some(range.host_id + last));
+        assert_eq!(joined.host_uid(range.container_id), Some(range.host_id));
+        assert_eq!(joined.host_uid(range.container_id + last), Some(range.host_id + last));
     }
 }
 

@@ -50,15 +50,18 @@ fn status(pidfd: &OwnedFd) -> Result<i32> {
 }
 
 fn map(proc: &HostProc, pid: Pid, file: &str) -> Result<Vec<IdMapping>> {
-    let text = proc.read_of(pid.as_raw_pid(), file)?;
-    text.lines()
-        .map(|line| {
-            let mut numbers = line.split_whitespace().map(str::parse);
-            let mut next = || numbers.next().and_then(|number| number.ok());
-            Some(IdMapping { container_id: next()?, host_id: next()?, size: next()? })
-        })
-        .collect::<Option<Vec<_>>>()
+    parse(&proc.read_of(pid.as_raw_pid(), file)?)
         .ok_or_else(|| Error::unsupported(format!("{file} of a user namespace is not what user_namespaces(7) says")))
+}
+
+/// The lines of /proc/PID/uid_map.
+pub(crate) fn parse(text: &str) -> Option<Vec<IdMapping>> {
+    let range = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse);
+        let mut next = || numbers.next().and_then(|number| number.ok());
+        Some(IdMapping { container_id: next()?, host_id: next()?, size: next()? })
+    };
+    text.lines().map(range).collect()
 }
 
 #[cfg(test)]

@@ -8,4 +8,6 @@ mod plan;
 pub use apply::{become_root, write_maps};
 pub use detached::detached;
 pub use joined::maps_of;
+#[cfg(any(test, fuzzing))]
+pub(crate) use joined::parse as parse_map;
 pub use plan::{Origin, UsernsPlan, check_map, plan};

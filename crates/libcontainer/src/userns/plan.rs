@@ -24,7 +24,7 @@ impl UsernsPlan {
     /// Whom a user of the container is outside; `None` for one without a map.
     pub fn host_uid(&self, uid: u32) -> Option<u32> {
         let into = |range: &IdMapping| uid.checked_sub(range.container_id).filter(|offset| *offset < range.size);
-        self.uids.iter().find_map(|range| into(range).map(|offset| range.host_id + offset))
+        self.uids.iter().find_map(|range| into(range).and_then(|offset| range.host_id.checked_add(offset)))
     }
 }
 
@@ -126,6 +126,13 @@ mod tests {
 
     fn range(container_id: u32, host_id: u32, size: u32) -> IdMapping {
         IdMapping { container_id, host_id, size }
+    }
+
+    #[test]
+    fn a_map_of_the_kernels_that_leads_beyond_the_last_id_leads_nowhere() {
+        // As the kernel shows an id that the reader's namespace has not.
+        let joined = UsernsPlan { uids: vec![range(0, u32::MAX, 10)], gids: Vec::new() };
+        assert_eq!([0, 1].map(|uid| joined.host_uid(uid)), [Some(u32::MAX), None]);
     }
 
     #[test]
