@@ -308,6 +308,8 @@ pub(super) struct Options {
     pub(super) destination_nofollow: bool,
     /// `Some(recursive)` for an id-mapped mount.
     pub(super) idmap: Option<bool>,
+    /// Its maps in crun's form, what follows `idmap=` or `ridmap=`.
+    pub(super) maps: Option<String>,
 }
 
 impl Options {
@@ -316,6 +318,10 @@ impl Options {
         for option in options {
             match (lookup(option), option.as_str()) {
                 (Some(meaning), _) => parsed.add(meaning),
+                (None, text) if text.starts_with("idmap=") || text.starts_with("ridmap=") => {
+                    parsed.idmap = Some(text.starts_with('r'));
+                    parsed.maps = text.split_once('=').map(|(_, maps)| maps.to_owned());
+                }
                 // Several in one string, as mount(8) takes them, except inside quotes (an SELinux context has commas).
                 (None, text) if !text.contains('"') => {
                     parsed.data.extend(text.split(',').filter(|part| !part.is_empty()).map(Parameter::parse));

@@ -61,7 +61,7 @@ fn is_mounted(target: &Path) -> bool {
 /// tmpfs, which these tests are on, has idmapped mounts since Linux 6.3.
 fn has_mapped_tmpfs(mounted: Result<()>) -> bool {
     let Err(error) = mounted else { return true };
-    assert!(release() < (6, 3) && error.to_string().contains("no idmapped mounts on this kernel"), "{error}");
+    assert!(release() < (6, 3) && error.to_string().contains("no id-mapped mounts on this kernel"), "{error}");
     println!("skipped: Linux before 6.3 has no idmapped tmpfs");
     false
 }

@@ -47,6 +47,18 @@ def owned(t, name, **files):
     return f"{t.directory}/{name}"
 
 
+def tmpfs_can():
+    """Whether the file system of the cases themselves, a tmpfs, can be mapped."""
+    return tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 3)
+
+
+def source(t, name, **files):
+    """As `owned`, to be mapped."""
+    if not tmpfs_can():
+        raise Skipped("tmpfs has no id-mapped mounts before Linux 6.3")
+    return owned(t, name, **files)
+
+
 def owners(t, *paths, **more):
     return t.run("stat", "-c", "%u:%g", *paths, **more).out.split()
 
@@ -54,20 +66,20 @@ def owners(t, *paths, **more):
 @case(runc=RUNC)
 def files_belong_to_the_containers_ids(t):
     user_namespace(t)
-    t.mount("/data", source=owned(t, "data", root=0, user=7), options=["bind", "idmap"])
+    t.mount("/data", source=source(t, "data", root=0, user=7), options=["bind", "idmap"])
     t.equal(owners(t, "/data/root", "/data/user"), ["0:0", "7:1007"])
 
 
 @case(runc=RUNC)
 def maps_of_its_own_and_no_option(t):
     user_namespace(t)
-    t.mount("/data", source=owned(t, "data", one=0, two=300), options=["bind"], **both((0, 100500, 1), (300, 100600, 1), (1300, 100700, 1)))
+    t.mount("/data", source=source(t, "data", one=0, two=300), options=["bind"], **both((0, 100500, 1), (300, 100600, 1), (1300, 100700, 1)))
     t.equal(owners(t, "/data/one", "/data/two"), ["500:500", "600:700"])
 
 
 @case(runc=RUNC)
 def without_a_user_namespace(t):
-    data = owned(t, "data", one=0)
+    data = source(t, "data", one=0)
     t.mount("/data", source=data, options=["bind"], **BASIC)
     t.mount("/plain", source=data, options=["bind"])
     t.equal(owners(t, "/data/one", "/plain/one"), ["100000:100000", "0:0"])
@@ -76,7 +88,7 @@ def without_a_user_namespace(t):
 @case(runc=RUNC)
 def what_is_written_belongs_to_the_files_ids(t):
     user_namespace(t)
-    data = owned(t, "data", one=0)
+    data = source(t, "data", one=0)
     t.mount("/data", source=data, options=["bind", "idmap"])
     capable(t, "CAP_CHOWN")
     t.sh("echo x >/data/new; chown 7:8 /data/new; echo y >>/data/one")
@@ -86,14 +98,14 @@ def what_is_written_belongs_to_the_files_ids(t):
 
 @case(runc=RUNC)
 def what_has_no_id_cannot_be_written(t):
-    t.mount("/data", source=owned(t, "data", one=0), options=["bind"], **BASIC)
+    t.mount("/data", source=source(t, "data", one=0), options=["bind"], **BASIC)
     t.contains(t.run("touch", "/data/new", code=1).err, "Value too large")
 
 
 @case(runc=RUNC)
 def equal_and_different_maps_side_by_side(t):
     user_namespace(t)
-    data = owned(t, "data", one=0)
+    data = source(t, "data", one=0)
     for number, host in enumerate((100000, 101000, 100000, 102000)):
         t.mount(f"/m{number}", source=data, options=["bind"], **both((0, host, 10)))
     t.mount("/plain", source=data, options=["bind"])
@@ -104,14 +116,14 @@ def equal_and_different_maps_side_by_side(t):
 @case(runc=RUNC)
 def a_single_file(t):
     user_namespace(t)
-    t.mount("/one", source=owned(t, "data", one=3) + "/one", options=["bind", "idmap"])
+    t.mount("/one", source=source(t, "data", one=3) + "/one", options=["bind", "idmap"])
     t.equal(owners(t, "/one"), ["3:1003"])
 
 
 @contextlib.contextmanager
 def tree(t):
     """A directory with another file system below it."""
-    top, below = owned(t, "top", one=0), f"{t.directory}/top/below"
+    top, below = source(t, "top", one=0), f"{t.directory}/top/below"
     os.mkdir(below)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "t", below], check=True)
     open(f"{below}/one", "w").close()
@@ -147,7 +159,7 @@ def with_read_only_and_its_family(t):
 @case(runc=RUNC, crun="1.8.1 leaves it private")
 def with_propagation(t):
     user_namespace(t)
-    data = owned(t, "data", one=0)
+    data = source(t, "data", one=0)
     for kind in ("shared", "rslave", "private"):
         t.mount(f"/{kind}", source=data, options=["bind", "idmap", kind])
     lines = t.run("cat", "/proc/self/mountinfo").out
@@ -158,7 +170,7 @@ def with_propagation(t):
 @case(runc=RUNC)
 def behind_a_directory_that_is_closed(t):
     user_namespace(t)
-    data = owned(t, "closed/data", one=0)
+    data = source(t, "closed/data", one=0)
     os.chmod(f"{t.directory}/closed", 0o700)
     t.mount("/data", source=data, options=["bind", "idmap"])
     t.equal(owners(t, "/data/one"), ["0:0"])
@@ -190,7 +202,7 @@ def a_source_in_an_earlier_mount_of_the_container(t):
         if users:
             user_namespace(t)
         t.config["mounts"] = [m for m in t.config["mounts"] if not m["destination"].startswith("/m")]
-        t.mount("/mnt", source=owned(t, "data", one=0), options=["bind"])
+        t.mount("/mnt", source=source(t, "data", one=0), options=["bind"])
         t.mount("/mapped", source=f"{t.rootfs}/mnt", options=["bind"], **both((0, 100003, 1)))
         t.equal(owners(t, "/mapped/one"), ["3:3" if users else "100003:100003"])
 
@@ -198,7 +210,7 @@ def a_source_in_an_earlier_mount_of_the_container(t):
 @case(runc=RUNC)
 def nothing_outside_is_chowned(t):
     user_namespace(t)
-    data = owned(t, "data", root=0, user=7, stranger=70000)
+    data = source(t, "data", root=0, user=7, stranger=70000)
     before = [os.stat(f"{data}/{name}") for name in sorted(os.listdir(data))]
     t.mount("/data", source=data, options=["bind", "idmap"])
     t.mount("/plain", source=data, options=["bind"])
@@ -210,7 +222,7 @@ def nothing_outside_is_chowned(t):
 @case(runc=RUNC, crun="1.8.1 lowers the limit before it has closed its own")
 def no_descriptor_and_no_process_is_left(t):
     user_namespace(t)
-    data = owned(t, "data", one=0)
+    data = source(t, "data", one=0)
     for number in range(20):
         t.mount(f"/m{number}", source=data, options=["bind", "idmap"])
     t.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 8, "hard": 8}]
@@ -291,8 +303,9 @@ def a_file_system_without_them_is_named(t):
     with overlay(t) as merged:
         t.mount("/data", source=merged, options=["bind", "idmap"])
         t.refused("mounts[", ".source: ", merged, "overlayfs has no id-mapped mounts on this kernel", "ext4, xfs, btrfs or tmpfs")
-        t.config["mounts"][-1] = {"destination": "/data", "source": t.directory, "options": ["rbind", "ridmap"]}
-        t.refused("a file system that is mounted below the source has no id-mapped mounts")
+        if tmpfs_can():
+            t.config["mounts"][-1] = {"destination": "/data", "source": t.directory, "options": ["rbind", "ridmap"]}
+            t.refused("a file system that is mounted below the source has no id-mapped mounts")
         t.linux["namespaces"] = [n for n in t.linux["namespaces"] if n["type"] != "user"]
         t.linux.pop("uidMappings"), t.linux.pop("gidMappings")
         t.config["mounts"][-1] = {"destination": "/data", "source": merged, "options": ["bind"], **BASIC}
@@ -301,7 +314,7 @@ def a_file_system_without_them_is_named(t):
 
 @case(runc=RUNC, crun="1.8.1 takes the maps in the option alone")
 def what_is_missing_or_contradicts_is_told(t):
-    data = owned(t, "data", one=0)
+    data = source(t, "data", one=0)
     bind = {"destination": "/data", "source": data}
     index = len(t.config["mounts"])
     t.config["mounts"].append({})
@@ -325,3 +338,21 @@ def features_name_them(t):
     t.equal(features["linux"]["mountExtensions"]["idmap"]["enabled"], True)
     for option in ("idmap", "ridmap"):
         t.contains(features["mountOptions"], option)
+
+
+@case(runc="its own form is uidMappings and gidMappings", crun="1.8.1 reads the @ in another way")
+def maps_in_the_form_of_crun(t):
+    user_namespace(t)
+    data = source(t, "data", one=0, two=20)
+    t.mount("/data", source=data, options=["bind", "idmap=uids=0-100001-1#20-100040-10;gids=0-100002-1#1020-100050-1"])
+    t.mount("/relative", source=data, options=["rbind", "ridmap=uids=@0-5-1;gids=@0-6-1"])
+    t.equal(owners(t, "/data/one", "/data/two", "/relative/one"), ["1:2", "40:50", "5:6"])
+    t.config["mounts"][-1]["options"] = ["bind", "idmap=uids=0-1"]
+    t.refused()
+
+
+@case(runc=RUNC)
+def maps_that_repeat_the_containers(t):
+    user_namespace(t)
+    t.mount("/data", source=source(t, "data", root=0, user=7), options=["bind"], **BASIC)
+    t.equal(owners(t, "/data/root", "/data/user"), ["0:0", "7:1007"])

@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 
-from cases.idmap import maps, owned, user_namespace
+from cases.idmap import maps, source, user_namespace
 from cases.namespaces import KINDS, OFFSETS, TIME, Holder, of, offsets
 from suite import case
 
@@ -250,7 +250,7 @@ def with_a_time_namespace(t):
 @case(runc=RUNC)
 def id_mapped_mounts_by_a_joined_ones_maps(t):
     target(t)
-    t.mount("/data", source=owned(t, "data", one=0, two=7), options=["bind", "idmap"])
+    t.mount("/data", source=source(t, "data", one=0, two=7), options=["bind", "idmap"])
     t.equal(t.run("stat", "-c", "%u:%g", "/data/one", "/data/two").out.split(), ["0:0", "7:1007"])
 
 
