@@ -32,7 +32,10 @@ impl Fetcher<'_> {
     /// Clones a tree of the mounts that the process `pid` sees: so it may lie in an earlier mount of the container's, keeps
     /// locked what the host has locked (ro, nodev), and what is mounted in it does not show up on the host.
     pub(crate) fn fetch(&self, pid: i32, tree: &HostTree) -> Result<OwnedFd> {
-        let open = |file, flags| self.proc.open_of(pid, file, flags).during(Phase::Rootfs);
+        let open = |file, flags| {
+            let opened = self.proc.open_of(pid, file, flags);
+            opened.map_err(|error| error.cause("it takes CAP_SYS_PTRACE")).during(Phase::Rootfs)
+        };
         let mounts = open("ns/mnt", OFlags::RDONLY)?;
         let root = open("root", OFlags::PATH | OFlags::DIRECTORY)?;
         let user = open("ns/user", OFlags::RDONLY)?;

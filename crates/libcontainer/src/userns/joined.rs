@@ -21,6 +21,8 @@ pub fn maps_of(namespace: BorrowedFd<'_>, proc: &HostProc) -> Result<UsernsPlan>
 }
 
 fn read(namespace: BorrowedFd<'_>, proc: &HostProc) -> Result<UsernsPlan> {
+    // Were it ignored, which a caller may have passed on, nothing of the process would be left to be read.
+    crate::sys::signal::reset(libc::SIGCHLD);
     let (pid, pidfd) = visit(namespace, libc::CLONE_NEWUSER as u64).sys("clone3", "a process to join with")?;
     let holder = Holder(pidfd);
     match status(&holder.0)? {

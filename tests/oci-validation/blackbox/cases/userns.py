@@ -106,6 +106,12 @@ def another_containers_is_joined(t):
 
 
 @case(runc=RUNC)
+def it_is_joined_by_a_runtime_whose_caller_ignores_its_children(t):
+    target(t)
+    t.equal(t.run("id", "-u", shell="trap '' CHLD").out, "0\n")
+
+
+@case(runc=RUNC)
 def it_is_joined_without_a_pid_namespace_too(t):
     other = target(t)
     t.remove_namespace("pid")
