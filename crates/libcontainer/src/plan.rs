@@ -147,6 +147,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     let mut warnings = [rootfs.warnings.clone(), process.capabilities.warnings.clone()].concat();
     warnings.extend(lsm::check_mount_label(&linux.mount_label, facts.process.selinux)?);
     warnings.extend(tell_unknown(&spec.unknown));
+    warnings.extend(cgroups::tell_unknown_access(linux.resources.as_ref().map_or(&[][..], |limits| &limits.devices)));
     warnings.extend(cgroup.unit.iter().flat_map(|unit| unit.warnings.clone()));
     Ok(Plan {
         sysctl: sysctl::plan(&linux.sysctl, owned, &spec.domainname)?,

@@ -189,8 +189,8 @@ fn wrong_values_are_named() {
         ),
         (json!({ "devices": [{ "allow": true, "type": "c" }] }), "linux.resources.devices[0].access"),
         (
-            json!({ "devices": [{ "allow": true, "type": "c", "access": "rx" }] }),
-            "linux.resources.devices[0].access: \"rx\"",
+            json!({ "devices": [{ "allow": true, "type": "c", "access": "xa" }] }),
+            "linux.resources.devices[0].access: \"xa\"",
         ),
         (json!({ "devices": [{ "type": "c", "access": "r", "minor": -2 }] }), "linux.resources.devices[0].minor: -2"),
     ] {

@@ -43,7 +43,7 @@ mod golden_tests;
 #[cfg(test)]
 mod kernel_tests;
 
-pub use devices::{DeviceAccess, DeviceKind, Devices, Instruction, Rule};
+pub use devices::{DeviceAccess, DeviceKind, Devices, Instruction, Rule, tell_unknown_access};
 pub use membership::Membership;
 pub use oom::{OomSeen, OomWatch, OutOfMemory};
 pub use plan::{CgroupPlan, HierarchyPlan, plan};

@@ -2,7 +2,7 @@
 
 use super::report::Status;
 use super::{Store, require_state};
-use crate::cgroups::plan_update;
+use crate::cgroups::{plan_update, tell_unknown_access};
 use crate::error::{During, Error, Kind, Phase, Result};
 use crate::host::{CgroupFacts, SystemdFacts};
 use crate::spec::Resources;
@@ -34,5 +34,7 @@ pub fn update(store: &Store, id: &str, given: &Resources) -> Result<Vec<String>>
 
 fn warnings(given: &Resources) -> Vec<String> {
     let kernel = given.memory.as_ref().is_some_and(|memory| memory.kernel.is_some() || memory.kernel_tcp.is_some());
-    kernel.then(|| "limits of kernel memory are ignored: the kernel has them no more".to_owned()).into_iter().collect()
+    let mut warnings = tell_unknown_access(&given.devices);
+    warnings.extend(kernel.then(|| "limits of kernel memory are ignored: the kernel has them no more".to_owned()));
+    warnings
 }

@@ -263,6 +263,18 @@ def devices_are_denied_by_default(t):
     t.equal(access(t, DENY), "m")
 
 
+@case(runc="1.1.5 passes over the letter silently", crun="1.8.1 passes over the letter silently")
+def an_unknown_kind_of_access_is_told_and_passed_over(t):
+    for kind in ("bounding", "effective", "permitted"):
+        t.process["capabilities"][kind] += ["CAP_MKNOD", "CAP_SYSLOG"]
+    t.linux["resources"]["devices"] = [DENY, rule(True, "rxa")]
+    result = t.sh("mknod /kmsg c 1 11; (exec 3</kmsg) && echo r; (exec 3>/kmsg) || echo not w; rm /kmsg")
+    t.equal(result.out, "r\nnot w\n")
+    t.contains(result.err, 'devices[1].access: \\"rxa\\" is not made of r, w and m')
+    t.linux["resources"]["devices"] = [DENY, rule(True, "xa")]
+    t.refused("devices[1].access")
+
+
 @case(crun="1.8.1 then sets no rule at all on v1")
 def devices_are_denied_without_any_rule(t):
     t.equal(access(t), "m")

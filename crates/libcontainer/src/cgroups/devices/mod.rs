@@ -123,11 +123,11 @@ impl DeviceAccess {
                     'r' => READ,
                     'w' => WRITE,
                     'm' => MKNOD,
-                    _ => return Err(invalid(".access", format!("\"{}\" is not made of r, w and m", rule.access))),
+                    _ => 0, // told by `tell_unknown_access`
                 };
             }
             if bits == 0 {
-                return Err(invalid(".access", "must say which of r, w and m it is about".to_owned()));
+                return Err(invalid(".access", format!("\"{}\" has none of r, w and m", rule.access)));
             }
             let number = |name: &str, number: Option<i64>| match number {
                 None | Some(-1) => Ok(None),
@@ -235,6 +235,16 @@ impl DeviceAccess {
         });
         Ok(())
     }
+}
+
+/// What is to be said about letters that are no kind of access: they are passed over, as crun does, and runc on v1.
+pub fn tell_unknown_access(rules: &[DeviceRule]) -> Vec<String> {
+    let odd = rules.iter().enumerate().filter(|(_, rule)| rule.access.contains(|letter| !"rwm".contains(letter)));
+    odd.map(|(index, rule)| {
+        let access = &rule.access;
+        format!("{FIELD}[{index}].access: \"{access}\" is not made of r, w and m; the other letters are ignored")
+    })
+    .collect()
 }
 
 fn line(file: &'static str, (devices, access): &(Devices, u8)) -> CgroupWrite {
