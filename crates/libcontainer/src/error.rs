@@ -134,6 +134,13 @@ impl Error {
         error
     }
 
+    /// What `message` tells failed with `errno`; its words say which system call that was.
+    pub fn failed(message: impl Into<String>, errno: Errno) -> Self {
+        let mut error = Self::new(Kind::System, message);
+        error.0.errno = Some(errno.raw_os_error());
+        error
+    }
+
     /// Says what was being done, unless an inner step has said it already.
     pub fn during(mut self, phase: Phase) -> Self {
         self.0.phase.get_or_insert(phase);

@@ -43,8 +43,9 @@ fn set_scheduler(plan: &SchedulerPlan, pid: Pid) -> Result<()> {
         match errno {
             Errno::PERM => error
                 .cause(
-                    "it takes CAP_SYS_NICE; SCHED_DEADLINE cannot be had with linux.resources.cpu.cpus, and a real-time \
-                     policy on cgroup v1 only with linux.resources.cpu.realtimeRuntime",
+                    "it takes CAP_SYS_NICE; if it is SCHED_DEADLINE, a process scheduler can't be used together with \
+                     AllowedCPUs (linux.resources.cpu.cpus); a real-time policy can on cgroup v1 only be had with \
+                     linux.resources.cpu.realtimeRuntime",
                 )
                 .remedy("remove the limit, or use another policy"),
             Errno::BUSY => error.cause("the CPUs have not so much time left for SCHED_DEADLINE"),

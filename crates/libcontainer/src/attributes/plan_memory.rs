@@ -48,25 +48,28 @@ pub fn known_memory_flags() -> Vec<&'static str> {
     FLAGS.iter().map(|(name, _)| *name).collect()
 }
 
-/// Plans a memory policy, by the rules of set_mempolicy(2).
+/// Plans a memory policy, by the rules of set_mempolicy(2). What is refused is called what runc calls it, beside its field.
 pub(super) fn memory_policy(policy: &MemoryPolicy) -> Result<MemoryPolicyPlan> {
     let name = policy.mode.as_str();
-    let mut mode = value_of(&MODES, name, "linux.memoryPolicy.mode")?;
+    let mut mode = value_of(&MODES, name, "linux.memoryPolicy.mode: invalid memory policy mode")?;
     for (index, flag) in policy.flags.iter().enumerate() {
-        mode |= value_of(&FLAGS, flag, &format!("linux.memoryPolicy.flags[{index}]"))?;
+        mode |= value_of(&FLAGS, flag, &format!("linux.memoryPolicy.flags[{index}]: invalid memory policy flag"))?;
     }
     if mode & STATIC_NODES != 0 && mode & RELATIVE_NODES != 0 {
         let why = "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other";
         return Err(Error::invalid("linux.memoryPolicy.flags", why));
     }
-    let refuse = |why: String| Error::invalid("linux.memoryPolicy.nodes", why);
-    let nodes = match (policy.nodes.is_empty(), name) {
-        (false, "MPOL_DEFAULT" | "MPOL_LOCAL") => return Err(refuse(format!("{name} has no nodes"))),
-        (true, "MPOL_DEFAULT" | "MPOL_LOCAL" | "MPOL_PREFERRED") => Vec::new(),
-        (true, _) => return Err(refuse(format!("{name} needs at least one node"))),
-        (false, _) => list_to_bits(&policy.nodes).map_err(refuse)?,
+    let refuse = |why: String| Error::invalid("linux.memoryPolicy.nodes: invalid memory policy nodes", why);
+    let nodes = match policy.nodes.as_str() {
+        "" => Vec::new(),
+        list => list_to_bits(list).map_err(refuse)?,
     };
-    Ok(MemoryPolicyPlan { mode, nodes })
+    let count: u32 = nodes.iter().map(|byte| byte.count_ones()).sum();
+    match (name, count) {
+        ("MPOL_DEFAULT" | "MPOL_LOCAL", 1..) => Err(refuse(format!("{name}: mode requires 0 nodes but got {count}"))),
+        ("MPOL_DEFAULT" | "MPOL_LOCAL" | "MPOL_PREFERRED", _) | (_, 1..) => Ok(MemoryPolicyPlan { mode, nodes }),
+        _ => Err(refuse(format!("{name}: mode requires at least 1 node but got 0"))),
+    }
 }
 
 /// Plans a personality: the number of personality(2).
@@ -103,11 +106,20 @@ mod tests {
     fn what_contradicts_the_mode_is_refused_by_field() {
         let both = ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"];
         for (json, text) in [
-            (json!({"nodes": "0"}), "linux.memoryPolicy.mode: \"\" is not known (known are MPOL_DEFAULT, "),
-            (json!({"mode": "MPOL_LOCAL", "flags": ["x"]}), "linux.memoryPolicy.flags[0]: \"x\" is not known"),
-            (json!({"mode": "MPOL_DEFAULT", "nodes": "0-7"}), "linux.memoryPolicy.nodes: MPOL_DEFAULT has no nodes"),
-            (json!({"mode": "MPOL_BIND"}), "linux.memoryPolicy.nodes: MPOL_BIND needs at least one node"),
-            (json!({"mode": "MPOL_BIND", "nodes": "0-9876543210"}), "linux.memoryPolicy.nodes: \"0-9876543210\""),
+            (
+                json!({"nodes": "0"}),
+                "linux.memoryPolicy.mode: invalid memory policy mode: \"\" is not known (known are MPOL_DEFAULT, ",
+            ),
+            (
+                json!({"mode": "MPOL_LOCAL", "flags": ["x"]}),
+                "linux.memoryPolicy.flags[0]: invalid memory policy flag: \"x\" is not known",
+            ),
+            (json!({"mode": "MPOL_DEFAULT", "nodes": "0-7"}), "MPOL_DEFAULT: mode requires 0 nodes but got 8"),
+            (json!({"mode": "MPOL_BIND"}), "MPOL_BIND: mode requires at least 1 node but got 0"),
+            (
+                json!({"mode": "MPOL_BIND", "nodes": "0-9876543210"}),
+                "linux.memoryPolicy.nodes: invalid memory policy nodes: \"0-9876543210\"",
+            ),
             (json!({"mode": "MPOL_BIND", "nodes": "0", "flags": both}), "linux.memoryPolicy.flags: "),
         ] {
             let error = planned(json).expect_err(text).to_string();

@@ -95,7 +95,8 @@ impl Door {
         if self.optional {
             return Ok(());
         }
-        let error = Error::system("write", self.path.display(), errno).within("joining cgroup").during(Phase::Cgroup);
+        let adding = format!("adding pid {} to cgroups", rustix::process::getpid().as_raw_nonzero());
+        let error = Error::system("write", self.path.display(), errno).within(adding).during(Phase::Cgroup);
         Err(match errno {
             Errno::NODEV => error.cause("it was removed"),
             Errno::BUSY => error.cause("it passes controllers on to sub-cgroups, and so cannot have processes itself"),
@@ -176,7 +177,8 @@ impl Cgroup {
                     // From the container's own directory, also if a controller is named twice.
                     *path = self.dirs.get(key).cloned().unwrap_or_default();
                     path.extend(&below);
-                    dir::open(path).sys("open", path.display()).map_err(gone).during(Phase::Cgroup)?;
+                    let opened = dir::open(path).sys("open", path.display()).map_err(gone);
+                    opened.map_err(|error| error.within("--cgroup: adding pid to cgroup")).during(Phase::Cgroup)?;
                     found = true;
                 }
             }

@@ -26,7 +26,9 @@ pub fn writes(resources: &Resources) -> Result<Vec<CgroupWrite>> {
 /// [`writes`] without devices.
 pub(super) fn limits(resources: &Resources) -> Result<Vec<CgroupWrite>> {
     if let Some(key) = resources.unified.keys().next() {
-        let why = format!("\"{key}\" is for cgroup v2, and this host's controllers are on v1");
+        // runc's words, which its users' scripts look for, are among them.
+        let why =
+            format!("\"{key}\" is an invalid configuration here: it is for cgroup v2, and the controllers are on v1");
         return Err(Error::invalid("linux.resources.unified", why).remedy("use the fields for memory, cpu and so on"));
     }
     let mut writes = Vec::new();

@@ -235,9 +235,8 @@ impl Payload {
         }
         let errno = sys::exec::execve(&self.executable, &self.args, &self.env);
         let name = self.executable.to_string_lossy();
-        let error = Error::system("execve", format!("exec: \"{name}\""), errno)
-            .of_kind(Kind::ExecNotExecutable)
-            .during(Phase::Exec);
+        // "exec NAME: no such file or directory": the kernel's words beside the name, as runc prints and scripts look for them.
+        let error = Error::failed(format!("exec {name}"), errno).of_kind(Kind::ExecNotExecutable).during(Phase::Exec);
         match errno {
             Errno::NOENT => error
                 .of_kind(Kind::ExecNotFound)
