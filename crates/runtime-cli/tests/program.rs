@@ -144,7 +144,7 @@ fn usage_errors_end_with_1_and_an_unknown_command_with_3() {
     let output = creel(&["run", "--nope", "c1"]);
     assert_status(&output, 1);
     assert!(stdout(&output).starts_with("Incorrect Usage: flag provided but not defined: -nope\n\n"));
-    assert!(stdout(&output).contains("Usage: creel run"));
+    assert!(stdout(&output).contains("USAGE:\n   creel run [OPTIONS] <container-id>\n"));
     assert!(stderr(&output).ends_with("level=error msg=\"flag provided but not defined: -nope\"\n"));
 
     let output = creel(&["state"]);

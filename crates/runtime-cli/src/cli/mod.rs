@@ -18,7 +18,7 @@ mod update;
 
 pub use update::Update;
 
-/// creel is an OCI runtime: it creates and runs containers from bundles.
+/// Open Container Initiative runtime: it creates and runs containers from bundles
 ///
 /// A bundle is a directory with a config.json and a root filesystem. `creel spec` writes a config.json to start from;
 /// `creel run -b <bundle> <container-id>` runs it.
@@ -397,16 +397,28 @@ fn refuse_value(definition: &mut clap::Command, name: Option<&str>, error: &clap
     Refused::Usage { heading: format!("Incorrect Usage: {message}"), message, help: help(definition, name) }
 }
 
+/// In the layout of runc's help, whose first lines are what scripts look at.
 fn help(definition: &mut clap::Command, name: Option<&str>) -> String {
     definition.build();
-    let command = match name {
-        Some(name) => definition.find_subcommand_mut(name),
-        None => None,
+    let program = definition.get_name().to_owned();
+    let (command, title) = match name.and_then(|name| definition.find_subcommand_mut(name)) {
+        Some(command) => (command.clone(), format!("{program} {}", command.get_name())),
+        None => (definition.clone(), program),
     };
-    match command {
-        Some(command) => command.render_help().to_string(),
-        None => definition.render_long_help().to_string(),
-    }
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let more = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+    let more = more.strip_prefix(&about).unwrap_or_default().trim().to_owned();
+    let mut template = format!("NAME:\n   {title} - {about}\n\nUSAGE:\n   {{usage}}\n\n");
+    let sections = [
+        (!more.is_empty(), format!("DESCRIPTION:\n   {more}\n\n").as_str()),
+        (command.has_subcommands(), "COMMANDS:\n{subcommands}\n\n"),
+        (command.get_positionals().any(|argument| !argument.is_hide_set()), "ARGUMENTS:\n{positionals}\n\n"),
+        (true, "OPTIONS:\n{options}"),
+    ]
+    .map(|(shown, section)| if shown { section.to_owned() } else { String::new() });
+    template.extend(sections);
+    // There is one help, for -h and --help.
+    command.mut_arg("help", |flag| flag.help("Print help")).help_template(template).render_help().to_string()
 }
 
 /// What `creel` says when it is given no command.
