@@ -5,8 +5,10 @@ use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::OnceLock;
 
 use anyhow::{Result, anyhow, bail};
+use libcontainer::container::Trace;
 use serde::Serialize;
 
 /// `--log`, `--log-format` and `--debug`.
@@ -19,6 +21,9 @@ pub struct LogOptions {
     /// Whether messages for the developer are wanted.
     pub debug: bool,
 }
+
+/// The one log of this program, for those who cannot be handed it.
+static LOG: OnceLock<Log> = OnceLock::new();
 
 /// Where messages go. Errors also go to stderr, in plain words, when the log is a file.
 #[derive(Debug, Default)]
@@ -59,6 +64,17 @@ impl Log {
         };
         let file = (!options.file.is_empty()).then(|| open_file(&options.file)).transpose()?;
         Ok(Log { file, json, debug: options.debug })
+    }
+
+    /// Makes this the one log of this program.
+    pub fn share(self) -> &'static Log {
+        LOG.get_or_init(|| self)
+    }
+
+    /// Where the library tells its steps; nowhere without `--debug`.
+    pub fn trace(&self) -> Trace {
+        let tell = |step: &str| LOG.get().into_iter().for_each(|log| log.debug(|| step));
+        Trace(self.debug.then_some(tell))
     }
 
     /// A message for the developer, shown with `--debug` only; made only if it is shown.

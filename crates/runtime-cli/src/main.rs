@@ -22,12 +22,12 @@ const NO_TOPIC: u8 = 3;
 fn main() -> ExitCode {
     let Parsed { log, outcome } = cli::parse(std::env::args_os().collect());
     let log = match Log::open(&log) {
-        Ok(log) => log,
+        Ok(log) => log.share(),
         Err(error) => return fail(&Log::default(), &error, 1),
     };
     match outcome {
-        Ok(cli) => commands::dispatch(cli, &log).unwrap_or_else(|failure| fail(&log, &failure.error, failure.status)),
-        Err(refused) => refuse(&log, refused),
+        Ok(cli) => commands::dispatch(cli, log).unwrap_or_else(|failure| fail(log, &failure.error, failure.status)),
+        Err(refused) => refuse(log, refused),
     }
 }
 

@@ -287,15 +287,15 @@ class T:
 
     # --- terminals
 
-    def terminal(self, *arguments, keys="", after="", size=(24, 80)):
+    def terminal(self, *arguments, keys="", after="", size=(24, 80), redirect=""):
         """Runs the runtime on a terminal of its own; gives (exit code, what the terminal showed). The keys are typed
-        once `after` is shown."""
+        once `after` is shown. `redirect`: what a shell writes behind the command."""
         self.save()
         pid, master = pty.fork()
         if pid == 0:
             os.chdir(self.bundle)
             set_size(0, *size)
-            os.execv(self.runtime, [self.runtime, "--root", self.root, *arguments])
+            os.execvp("sh", ["sh", "-c", f'"$@" {redirect}', "sh", self.runtime, "--root", self.root, *arguments])
         shown = read_until(master, after) if after else ""
         os.write(master, keys.encode())
         shown += read_until(master)

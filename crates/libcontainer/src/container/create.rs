@@ -63,13 +63,13 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
     if plan.hooks.run_during_create() {
         plan.hooks.set_runtime_env(&super::own_environment());
     }
-    if let Some(terminal) = &mut plan.process.terminal {
-        terminal.size = options.console_size.and_then(|tell| tell()).or(terminal.size);
-    }
     // crun's annotation, from before there was a flag.
     let receiver = spec.annotations.get("run.oci.pidfd_receiver").map(Path::new);
     let paths = (options.console_socket.as_deref(), options.pidfd_socket.as_deref().or(receiver));
     let sockets = Sockets::connect(paths, plan.process.terminal.is_some(), options.attach_console)?;
+    if let (Some(terminal), Some(tell)) = (&mut plan.process.terminal, options.console_size) {
+        terminal.size = tell()?.or(terminal.size);
+    }
     let maps = sources::make_maps(&plan.rootfs)?;
     let fetcher = Fetcher { proc: &proc, maps: &maps };
 
@@ -173,6 +173,7 @@ impl Making {
         options: &CreateOptions,
     ) -> Result<Launched> {
         let (pid, proc) = (launching.pid(), fetcher.proc);
+        options.trace.cloned(pid, &plan.process.attributes.scheduling.initial_cpus);
         if let Some(userns) = plan.userns.as_ref().filter(|_| plan.namespaces.makes(Kind::User)) {
             userns::write_maps(userns, pid.as_raw_pid(), proc).map_err(|error| launching.prefer_childs(error))?;
             launching.proceed()?;
@@ -187,6 +188,7 @@ impl Making {
             self.net_devices = netdev::move_all(&plan.net_devices, pid.as_raw_pid(), proc)?;
             self.run_hooks(plan, pid.as_raw_pid(), init)
         })?;
+        options.trace.is_set_up();
         membership.settle()?;
         attributes::limit(&plan.process.attributes, pid, proc)?;
         let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);
@@ -198,11 +200,13 @@ impl Making {
         let notify = if self.starts { NotifyRelay::bind(&self.entry, pid)? } else { None };
         launching.pidfd().map_or(Ok(()), |pidfd| sockets.hand_over_pidfd(pidfd))?;
         let listener = plan.process.seccomp.as_ref().and_then(|seccomp| seccomp.listener.as_ref());
+        options.trace.lets_go(filter.as_ref());
         let (pid, pidfd) = launching.finish(filter, !self.starts, |fd| {
             let pid = pid.as_raw_pid();
             let state = self.hook_state.json("creating", Some(pid));
             listener.map_or(Ok(()), |listener| seccomp::hand_over(listener, fd.as_fd(), pid, &state))
         })?;
+        options.trace.is_complete(self.starts);
         let start_time = self.state.init.map_or(0, |init| init.start_time);
         let launched = Launched { pid, pidfd, console, start_time, notify, warnings: plan.warnings.clone() };
         if self.starts {

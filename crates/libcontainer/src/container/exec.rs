@@ -64,13 +64,17 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
     let birth = Birth { membership: &membership, namespaces: 0, staged: joiner.needs_stage(), scheduling, time: None };
     let launched = || {
         let mut launching = launch(sealed, birth, || {}, |channel, alone| joiner.run(channel, &alone))?;
+        options.trace.cloned(launching.pid(), &scheduling.initial_cpus);
         let filter = compile(plan.seccomp.as_ref())?;
         let console = launching.until_ready(Fetcher { proc: &proc, maps: &[] }, |_| Ok(()))?;
+        options.trace.is_set_up();
         attributes::limit(&plan.attributes, launching.pid(), &proc)?;
         let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);
         launching.pidfd().map_or(Ok(()), |pidfd| sockets.hand_over_pidfd(pidfd))?;
         let pid = launching.pid();
         let on_listener = |fd| listener.map_or(Ok(()), |listener| hand_over(listener, fd, pid));
+        options.trace.lets_go(filter.as_ref());
+        options.trace.executes(&plan.args);
         launching.finish(filter, false, on_listener).map(|(pid, pidfd)| (pid, pidfd, console))
     };
     let (pid, pidfd, console) = launched().map_err(|error| oom::blame(error, &state.cgroup))?;

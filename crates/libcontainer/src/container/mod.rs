@@ -19,6 +19,7 @@ mod state;
 mod store;
 mod teardown;
 mod time;
+mod trace;
 mod update;
 
 pub use create::{create, run};
@@ -37,6 +38,7 @@ pub use start::start;
 pub use state::fuzz as fuzz_state;
 pub use store::Store;
 pub use time::rfc3339;
+pub use trace::Trace;
 pub use update::update;
 
 use std::os::fd::OwnedFd;
@@ -83,8 +85,11 @@ pub struct CreateOptions {
     pub attach_console: bool,
     /// With that: the caller passes the bytes on as they are, to whoever shows them (it leaves ONLCR set).
     pub raw_console: bool,
-    /// Tells the size of the caller's own terminal, which goes before `process.consoleSize`; asked if there is a terminal.
-    pub console_size: Option<fn() -> Option<ConsoleSize>>,
+    /// Tells the size of the caller's own terminal, which goes before `process.consoleSize`, or that it has none to connect
+    /// the container's to; asked if that has one.
+    pub console_size: Option<fn() -> Result<Option<ConsoleSize>>>,
+    /// Gets the steps, for the developer.
+    pub trace: Trace,
 }
 
 /// What `exec` needs.
@@ -108,6 +113,8 @@ pub struct ExecOptions {
     pub attach_console: bool,
     /// With that: the caller passes the bytes on as they are, to whoever shows them (it leaves ONLCR set).
     pub raw_console: bool,
+    /// Gets the steps, for the developer.
+    pub trace: Trace,
 }
 
 /// A process that was launched: a child of the caller, whose exit the caller collects.

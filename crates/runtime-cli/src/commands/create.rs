@@ -37,5 +37,6 @@ pub fn options(context: Context<'_>, args: &cli::Create) -> Result<CreateOptions
         attach_console: false,
         raw_console: false,
         console_size: None,
+        trace: context.log.trace(),
     })
 }

@@ -21,19 +21,21 @@ pub fn run(context: Context<'_>, args: &cli::Exec, sealed: Sealed) -> Result<u8>
         }
         None => exec_process::from_flags(container::configured_process(&store, &args.id)?, args)?,
     };
-    if process.terminal && !args.detach {
-        process.console_size = foreground::size().or(process.console_size);
+    let console_socket = given(&args.console_socket);
+    if process.terminal && !args.detach && console_socket.is_none() {
+        process.console_size = foreground::size()?.or(process.console_size);
     }
     let options = ExecOptions {
         process,
         pid_file: given(&args.pid_file),
-        console_socket: given(&args.console_socket),
+        console_socket,
         pidfd_socket: given(&args.pidfd_socket),
         preserve_fds: args.preserve_fds,
         ignore_paused: args.ignore_paused,
         cgroups: exec_process::cgroups(&args.cgroup)?,
         attach_console: !args.detach,
         raw_console: false,
+        trace: context.log.trace(),
     };
     let foreground = (!args.detach).then(|| Foreground::prepare(false, context.log)).transpose()?;
     context.log.debug(|| format!("executing {:?} in {}", options.process.args, args.id));

@@ -3,24 +3,25 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
+use libcontainer::error::{Error, Kind, Phase};
 use libcontainer::spec::ConsoleSize;
 use rustix::fs::{Mode, OFlags};
-use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use rustix::termios::{
+    OptionalActions, OutputModes, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+};
 
-/// The master of the container's terminal and, if there is one, the terminal that we sit on.
+/// The master of the container's terminal, and the terminal that we sit on.
 #[derive(Debug)]
 pub struct Terminal {
     console: OwnedFd,
-    host: Option<RawTerminal>,
+    host: RawTerminal,
 }
 
 impl Terminal {
     /// Connects them: our terminal becomes raw until this is dropped, the container's gets its size.
     ///
-    /// Without a terminal of our own, bytes are relayed all the same.
-    ///
     /// # Errors
-    /// If `console` is not a terminal's master, or ours cannot be made raw.
+    /// If `console` is not a terminal's master, or ours is gone or cannot be made raw.
     pub fn attach(console: OwnedFd) -> Result<Terminal> {
         if !rustix::termios::isatty(&console) {
             bail!("what should be its master is no terminal");
@@ -28,7 +29,7 @@ impl Terminal {
         // The poll loop must not hang on a container that does not read.
         let flags = rustix::fs::fcntl_getfl(&console).context("fcntl")?;
         rustix::fs::fcntl_setfl(&console, flags | OFlags::NONBLOCK).context("fcntl")?;
-        let host = find().map(RawTerminal::enter).transpose()?;
+        let host = RawTerminal::enter(find()?)?;
         let terminal = Terminal { console, host };
         terminal.resize();
         Ok(terminal)
@@ -41,28 +42,41 @@ impl Terminal {
 
     /// Gives the container's terminal the size of ours. A size that is not known (0) leaves the one of config.json.
     pub fn resize(&self) {
-        let size = self.host.as_ref().and_then(|host| tcgetwinsize(&host.fd).ok());
-        if let Some(size) = size.filter(|size| size.ws_row != 0 && size.ws_col != 0) {
+        if let Some(size) = known_size(&self.host.fd) {
             // A terminal that is gone needs no size.
             let _ = tcsetwinsize(&self.console, size);
         }
     }
 }
 
-/// The size of the terminal that we sit on, if there is one and it knows: what the container's is to have from its first
-/// moment on, since a process may ask before [`Terminal::attach`], and be disturbed by a change.
-pub fn size() -> Option<ConsoleSize> {
-    let size = find().and_then(|terminal| tcgetwinsize(&terminal).ok())?;
-    (size.ws_row != 0 && size.ws_col != 0).then_some(ConsoleSize { height: size.ws_row, width: size.ws_col })
+/// The size of the terminal that we sit on, if it knows: what the container's is to have from its first moment on, since a
+/// process may ask before [`Terminal::attach`], and be disturbed by a change.
+///
+/// # Errors
+/// If there is none: what the container reads from its terminal would never come to an end.
+pub fn size() -> libcontainer::Result<Option<ConsoleSize>> {
+    let size = known_size(&find()?);
+    Ok(size.map(|size| ConsoleSize { height: size.ws_row, width: size.ws_col }))
+}
+
+fn known_size(terminal: &OwnedFd) -> Option<Winsize> {
+    tcgetwinsize(terminal).ok().filter(|size| size.ws_row != 0 && size.ws_col != 0)
 }
 
 /// The terminal that we sit on: one of the standard streams if they are not all redirected, else the controlling one.
-fn find() -> Option<OwnedFd> {
+fn find() -> libcontainer::Result<OwnedFd> {
     let streams = [rustix::stdio::stderr(), rustix::stdio::stdout(), rustix::stdio::stdin()];
-    match streams.into_iter().find(|stream| rustix::termios::isatty(stream)) {
-        Some(stream) => rustix::io::fcntl_dupfd_cloexec(stream, 3).ok(),
-        None => rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()).ok(),
-    }
+    let found = match streams.into_iter().find(|stream| rustix::termios::isatty(stream)) {
+        Some(stream) => rustix::io::fcntl_dupfd_cloexec(stream, 3),
+        None => rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()),
+    };
+    found.map_err(|errno| {
+        Error::failed("open /dev/tty", errno)
+            .of_kind(Kind::WrongState)
+            .during(Phase::Terminal)
+            .cause("there is no terminal here to connect the process's own to")
+            .remedy("run it on one, or with --detach and --console-socket, or give the process none")
+    })
 }
 
 /// A terminal in raw mode; dropping it restores its modes.
@@ -93,7 +107,7 @@ impl Drop for RawTerminal {
 
 #[cfg(test)]
 mod tests {
-    use rustix::termios::{LocalModes, Winsize};
+    use rustix::termios::LocalModes;
 
     use super::*;
     use crate::foreground::relay::tests::terminal_pair;
@@ -118,7 +132,7 @@ mod tests {
         let (_our_master, our_slave) = terminal_pair();
         let (console, slave) = terminal_pair();
         tcsetwinsize(&console, size(10, 20)).expect("size");
-        let host = Some(RawTerminal::enter(our_slave.try_clone().expect("dup")).expect("raw"));
+        let host = RawTerminal::enter(our_slave.try_clone().expect("dup")).expect("raw");
         let terminal = Terminal { console, host };
         terminal.resize();
         assert_eq!(tcgetwinsize(&slave).expect("size").ws_col, 20);

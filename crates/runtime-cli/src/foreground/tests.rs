@@ -62,10 +62,15 @@ fn runtime(script: &str, terminal: bool) -> Runtime {
     let script = format!("read go; echo; echo runtime $PPID; {script}");
     command.env("CREEL_TEST_SCRIPT", script).env("CREEL_TEST_TERMINAL", if terminal { "yes" } else { "no" });
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    // One stream is enough for the terminal that it has to sit on.
+    let sits_on = terminal.then(terminal_pair).map(|(master, slave)| {
+        command.stderr(Stdio::from(slave));
+        master
+    });
     let mut child = command.spawn().expect("setsid");
     child.stdin.take().expect("stdin").write_all(b"go\n").expect("write");
     let output = BufReader::new(child.stdout.take().expect("stdout"));
-    let mut runtime = Runtime { child, output, pid: None };
+    let mut runtime = Runtime { child, output, pid: None, _sits_on: sits_on };
     runtime.pid = Some(runtime.pid_after("runtime "));
     runtime
 }
@@ -74,6 +79,7 @@ struct Runtime {
     child: Child,
     output: BufReader<std::process::ChildStdout>,
     pid: Option<Pid>,
+    _sits_on: Option<OwnedFd>,
 }
 
 impl Runtime {

@@ -132,6 +132,7 @@ impl Execution {
             cgroups: Vec::new(),
             attach_console: self.stdio.terminal,
             raw_console: true,
+            trace: container::Trace::default(),
         };
         launch(opened, || container::exec(&self.store, &self.id, &options, self.sealed))
     }

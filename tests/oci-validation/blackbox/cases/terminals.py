@@ -119,6 +119,24 @@ def a_socket_that_nobody_listens_on_is_refused(t):
     t.none_left()
 
 
+@case(crun="1.8.1 asks standard input for it, in other words")
+def a_terminal_takes_one_of_the_callers(t):
+    """Without one, the end of the caller's input would never reach the process: `cat` would wait for ever."""
+    t.process.update(terminal=True, args=["cat"])
+    t.refused("open /dev/tty: no such device or address", text="lost\n")
+    t.process["terminal"] = False
+    t.sleeper()
+    said = t.exec("--tty", t.id, "cat", code=255, text="lost\n").err
+    t.contains(said, "open /dev/tty: no such device or address")
+
+
+@case(crun="1.8.1 asks standard input for it")
+def the_controlling_terminal_will_do(t):
+    t.process.update(terminal=True, args=["sh", "-c", "test -t 0 && test -t 1 && stty size"])
+    code, shown = t.terminal("run", t.id, size=(33, 101), redirect="< /dev/null 2>&1 | cat")
+    t.contains(shown, "33 101\n")
+
+
 @case()
 def exec_on_a_terminal(t):
     t.sleeper()
