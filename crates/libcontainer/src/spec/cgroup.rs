@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::null_as_default;
+use super::object::{read_as_objects, write_as_objects};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Resources {
     #[serde(deserialize_with = "null_as_default")]
     pub devices: Vec<DeviceRule>,
@@ -28,8 +29,9 @@ pub struct Resources {
 
 /// Absent type, major or minor mean "all" (kernel doc cgroup-v1/devices.rst).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct DeviceRule {
+    #[serde(deserialize_with = "null_as_default")]
     pub allow: bool,
     #[serde(rename = "type", deserialize_with = "null_as_default")]
     pub kind: String,
@@ -41,7 +43,7 @@ pub struct DeviceRule {
 
 /// In bytes; -1 means unlimited.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Memory {
     pub limit: Option<i64>,
     pub reservation: Option<i64>,
@@ -58,7 +60,7 @@ pub struct Memory {
 
 /// Times in microseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Cpu {
     pub shares: Option<u64>,
     pub quota: Option<i64>,
@@ -75,13 +77,13 @@ pub struct Cpu {
 
 /// A limit of 0 or less means unlimited in runc up to 1.3; since spec 1.3 the limit may be absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct Pids {
     pub limit: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct BlockIo {
     pub weight: Option<u16>,
     pub leaf_weight: Option<u16>,
@@ -98,9 +100,11 @@ pub struct BlockIo {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct WeightDevice {
+    #[serde(deserialize_with = "null_as_default")]
     pub major: i64,
+    #[serde(deserialize_with = "null_as_default")]
     pub minor: i64,
     pub weight: Option<u16>,
     pub leaf_weight: Option<u16>,
@@ -108,23 +112,28 @@ pub struct WeightDevice {
 
 /// Bytes or operations a second.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct ThrottleDevice {
+    #[serde(deserialize_with = "null_as_default")]
     pub major: i64,
+    #[serde(deserialize_with = "null_as_default")]
     pub minor: i64,
+    #[serde(deserialize_with = "null_as_default")]
     pub rate: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct HugepageLimit {
     /// Such as `2MB`.
+    #[serde(deserialize_with = "null_as_default")]
     pub page_size: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub limit: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct Network {
     #[serde(rename = "classID")]
     pub class_id: Option<u32>,
@@ -133,14 +142,46 @@ pub struct Network {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct InterfacePriority {
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub priority: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Rdma {
     pub hca_handles: Option<u32>,
     pub hca_objects: Option<u32>,
 }
+
+read_as_objects!(
+    Resources,
+    DeviceRule,
+    Memory,
+    Cpu,
+    Pids,
+    BlockIo,
+    WeightDevice,
+    ThrottleDevice,
+    HugepageLimit,
+    Network,
+    InterfacePriority,
+    Rdma
+);
+write_as_objects!(
+    Resources,
+    DeviceRule,
+    Memory,
+    Cpu,
+    Pids,
+    BlockIo,
+    WeightDevice,
+    ThrottleDevice,
+    HugepageLimit,
+    Network,
+    InterfacePriority,
+    Rdma
+);

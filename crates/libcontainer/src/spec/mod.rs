@@ -8,6 +8,7 @@ mod cgroup;
 mod linux;
 mod list;
 mod nul;
+mod object;
 mod process;
 mod seccomp;
 mod unknown;
@@ -15,13 +16,16 @@ mod unknown;
 pub use cgroup::*;
 pub use linux::*;
 pub use list::list_to_bits;
+pub(crate) use object::null_as_default;
 pub use process::*;
 pub use seccomp::*;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+
+use object::{read_as_objects, write_as_objects};
 
 use crate::error::{Error, Kind, Phase, Result, SysContext};
 use crate::host::read_file;
@@ -34,9 +38,10 @@ pub const CONFIG: &str = "config.json";
 
 /// The whole of config.json (config.md).
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 #[allow(missing_docs)]
 pub struct Spec {
+    #[serde(deserialize_with = "null_as_default")]
     pub oci_version: String,
     pub root: Option<Root>,
     #[serde(deserialize_with = "null_as_default")]
@@ -57,18 +62,21 @@ pub struct Spec {
 
 /// config.md "Root".
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 #[allow(missing_docs)]
 pub struct Root {
+    #[serde(deserialize_with = "null_as_default")]
     pub path: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub readonly: bool,
 }
 
 /// config.md "Mounts".
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 #[allow(missing_docs)]
 pub struct Mount {
+    #[serde(deserialize_with = "null_as_default")]
     pub destination: String,
     #[serde(deserialize_with = "null_as_default")]
     pub source: String,
@@ -84,7 +92,7 @@ pub struct Mount {
 
 /// config.md "POSIX-platform Hooks": six lists, each run at its point of the lifecycle.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 #[allow(missing_docs)]
 pub struct Hooks {
     #[serde(deserialize_with = "null_as_default")]
@@ -103,9 +111,10 @@ pub struct Hooks {
 
 /// One hook.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 #[allow(missing_docs)]
 pub struct Hook {
+    #[serde(deserialize_with = "null_as_default")]
     pub path: String,
     #[serde(deserialize_with = "null_as_default")]
     pub args: Vec<String>,
@@ -117,14 +126,19 @@ pub struct Hook {
 
 /// A range of user or group ids (config-linux.md "User namespace mappings").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[allow(missing_docs)]
 pub struct IdMapping {
-    #[serde(rename = "containerID")]
+    #[serde(rename = "containerID", deserialize_with = "null_as_default")]
     pub container_id: u32,
-    #[serde(rename = "hostID")]
+    #[serde(rename = "hostID", deserialize_with = "null_as_default")]
     pub host_id: u32,
+    #[serde(deserialize_with = "null_as_default")]
     pub size: u32,
 }
+
+read_as_objects!(Spec, Root, Mount, Hooks, Hook, IdMapping);
+write_as_objects!(IdMapping);
 
 impl Spec {
     /// Parses the bytes of a config.json; `path` is for the message.
@@ -207,15 +221,6 @@ fn check_version(version: &str) -> Result<()> {
     }
 }
 
-/// Engines written in Go print an empty list as `null`.
-pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,6 +262,22 @@ mod tests {
         assert!(parse(json).expect("valid").unknown.is_empty());
         let error = Spec::parse_noting_unknown(br#"{"ociVersion":"1.0.2","mounts":[1]}"#, Path::new("config.json"));
         assert!(error.expect_err("a number").to_string().contains("mounts[0]: invalid type"));
+    }
+
+    #[test]
+    fn null_is_no_value() {
+        let json = r#"{"ociVersion":"1.0.2","root":{"path":"r","readonly":null},"mounts":[{"destination":"/a","type":null}],
+            "process":{"terminal":null,"cwd":"/","noNewPrivileges":null,"user":{"uid":null,"gid":7},"scheduler":{"nice":null}},
+            "linux":{"resources":{"devices":[{"allow":null}]},"timeOffsets":{"monotonic":{"secs":null}},"seccomp":null}}"#;
+        let process = parse(json).expect("valid").process.expect("a process");
+        assert_eq!((process.terminal, process.user.uid, process.user.gid), (false, 0, 7));
+    }
+
+    #[test]
+    fn an_object_is_no_list() {
+        let error = parse(r#"{"ociVersion":"1.0.2","process":{"user":[0,0]}}"#).expect_err("a list").to_string();
+        assert!(error.contains("process.user: invalid type: sequence, expected an object"), "{error}");
+        parse("[]").expect_err("a list");
     }
 
     #[test]

@@ -4,10 +4,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::null_as_default;
+use super::object::{read_as_objects, write_as_objects};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Seccomp {
+    #[serde(deserialize_with = "null_as_default")]
     pub default_action: String,
     pub default_errno_ret: Option<u32>,
     #[serde(deserialize_with = "null_as_default")]
@@ -23,10 +25,11 @@ pub struct Seccomp {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct SeccompRule {
     #[serde(deserialize_with = "null_as_default")]
     pub names: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
     pub action: String,
     pub errno_ret: Option<u32>,
     #[serde(deserialize_with = "null_as_default")]
@@ -34,10 +37,17 @@ pub struct SeccompRule {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct SeccompArg {
+    #[serde(deserialize_with = "null_as_default")]
     pub index: u32,
+    #[serde(deserialize_with = "null_as_default")]
     pub value: u64,
+    #[serde(deserialize_with = "null_as_default")]
     pub value_two: u64,
+    #[serde(deserialize_with = "null_as_default")]
     pub op: String,
 }
+
+read_as_objects!(Seccomp, SeccompRule, SeccompArg);
+write_as_objects!(Seccomp, SeccompRule, SeccompArg);

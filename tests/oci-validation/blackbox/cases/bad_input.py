@@ -273,3 +273,54 @@ def a_label_without_its_module_is_refused(t):
     del t.linux["mountLabel"]
     t.process["selinuxLabel"] = label
     t.refused()
+
+
+# --- Intel RDT, which this host need not have
+
+
+def has_resctrl():
+    return any(line.split(" - ")[1].startswith("resctrl ") for line in open("/proc/self/mountinfo"))
+
+
+@case(crun="1.8.1 ignores it")
+def intel_rdt_without_resctrl_is_refused(t):
+    if has_resctrl():
+        raise Skipped("resctrl is mounted")
+    t.linux["intelRdt"] = {"closID": "gold", "l3CacheSchema": "L3:0=f"}
+    result = t.refused("ntel")
+    if t.name == "creel":
+        for word in ("linux.intelRdt", "resctrl is not mounted", "mount -t resctrl"):
+            t.contains(result.said, word)
+
+
+@case(crun="1.8.1 ignores it", runc="1.1.5 says that there is no RDT before it looks at the name")
+def a_class_of_service_is_one_directory(t):
+    for name in ("../gold", "a/b", "..", "info"):
+        t.linux["intelRdt"] = {"closID": name}
+        t.refused("linux.intelRdt.closID", name)
+
+
+# --- as Go's JSON, which runc's users count on
+
+
+@case(crun="1.8.1 is not as lenient")
+def null_is_no_value(t):
+    t.process["terminal"] = None
+    t.process["noNewPrivileges"] = None
+    t.process["user"] = {"uid": None, "gid": 0, "additionalGids": None}
+    t.config["root"]["readonly"] = None
+    t.config["hooks"] = None
+    t.config["annotations"] = None
+    t.linux["seccomp"] = None
+    t.linux["resources"] = {"devices": [{"allow": False, "access": "rwm", "type": None, "major": None}], "memory": None}
+    t.equal(t.run("id", "-u").out, "0\n")
+
+
+@case(crun="1.8.1 takes a list for an object without fields")
+def a_list_is_no_object(t):
+    for name in ("user", "capabilities"):
+        kept, t.process[name] = t.process[name], []
+        t.refused(name)
+        t.process[name] = kept
+    t.linux["resources"] = []
+    t.refused("resources")
