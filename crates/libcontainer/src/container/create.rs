@@ -13,7 +13,7 @@ use super::teardown::{self, Whose};
 use super::{CreateOptions, Launched, NotifyRelay, Store, notify, oom};
 use crate::cgroups::{Cgroup, Membership};
 use crate::error::{During, Error, Phase, Result, SysContext};
-use crate::hooks::{self, HookState};
+use crate::hooks::{self, HookState, Outputs, Setting};
 use crate::host::{HostFacts, HostProc};
 use crate::namespaces::{self, Kind, OpenNamespace};
 use crate::plan::{self, Plan, Request};
@@ -79,8 +79,8 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
     making.state.cgroup = cgroup;
     making.cgroup = Whose::Ours;
     let gate = if start { None } else { Some(Gate::make(making.entry.as_fd()).during(Phase::State)?) };
-    let init =
-        Init { plan: &plan, namespaces: &namespaces, proc: &proc, maps: &maps, gate, hook_state: &making.hook_state };
+    let hooks = (&making.hook_state, &making.hook_outputs);
+    let init = Init { plan: &plan, namespaces: &namespaces, proc: &proc, maps: &maps, gate, hooks };
     let leave_lock = || making.entry.leave_lock();
     let launching =
         launch(sealed, birth(&plan, &membership, &proc), leave_lock, |channel, alone| init.run(channel, &alone));
@@ -108,6 +108,7 @@ struct Making {
     entry: Entry,
     state: State,
     hook_state: HookState,
+    hook_outputs: Outputs,
     pid_file: Option<PathBuf>,
     /// Not ours until it was made: what is in a cgroup that was refused must not be touched.
     cgroup: Whose,
@@ -145,12 +146,14 @@ impl Making {
             resources: None,
             config,
         };
-        let entry = store.create(&options.id)?;
         let hook_state = state.hook_state(&spec.oci_version, &spec.annotations);
+        let hook_outputs = if spec.hooks.is_some() { Outputs::open(&hook_state)? } else { Outputs::default() };
+        let entry = store.create(&options.id)?;
         let making = Making {
             entry,
             state,
             hook_state,
+            hook_outputs,
             pid_file: None,
             cgroup: Whose::Others,
             net_devices: None,
@@ -227,8 +230,9 @@ impl Making {
         // "created", as in runc up to 1.1 and crun: hooks that look for it in the field are older than "creating".
         let state = self.hook_state.json("created", Some(pid));
         let cwd = Some(self.state.bundle.as_path());
-        hooks::run_for(&plan.hooks.prestart, &state, "prestart", cwd, init)?;
-        hooks::run_for(&plan.hooks.create_runtime, &state, "createRuntime", cwd, init)
+        let setting = |kind| Setting { kind, cwd, outputs: &self.hook_outputs, init: Some(init) };
+        hooks::run(&plan.hooks.prestart, &state, setting("prestart"))?;
+        hooks::run(&plan.hooks.create_runtime, &state, setting("createRuntime"))
     }
 }
 

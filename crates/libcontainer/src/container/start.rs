@@ -8,7 +8,7 @@ use super::report::Status;
 use super::state::State;
 use super::{NotifyRelay, Store, oom, require_state};
 use crate::error::{During, Error, Kind, Phase, Result};
-use crate::hooks;
+use crate::hooks::{self, Outputs, Setting};
 use crate::process::{gate, wait};
 
 /// Lets the init of a created container execute its process (runtime.md "Start"); returns when it has.
@@ -44,8 +44,12 @@ fn refuse(why: &str) -> Error {
 pub(super) fn run_poststart(state: &State) -> Result<()> {
     let run = || {
         let (hooks, told) = state.later_hooks()?;
-        let told = told.json("running", state.init.map(|init| init.pid));
-        hooks::run(&hooks.poststart, &told, "poststart", Some(&state.bundle))
+        if hooks.poststart.is_empty() {
+            return Ok(());
+        }
+        let (outputs, pid) = (Outputs::open(&told)?, state.init.map(|init| init.pid));
+        let setting = Setting { kind: "poststart", cwd: Some(&state.bundle), outputs: &outputs, init: None };
+        hooks::run(&hooks.poststart, &told.json("running", pid), setting)
     };
     run().during(Phase::Hooks).inspect_err(|_| {
         if let Some(init) = state.kill_init() {

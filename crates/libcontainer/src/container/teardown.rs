@@ -4,7 +4,7 @@
 use super::state::State;
 use super::store::Entry;
 use crate::error::{During, Error, Phase, Result};
-use crate::hooks;
+use crate::hooks::{self, Outputs, Setting};
 use crate::namespaces::Kind;
 
 /// Whose processes are in the container's cgroup. Two containers may be given the same cgroupsPath: the second is
@@ -53,5 +53,15 @@ pub(super) fn destroy(entry: &Entry, state: &State, cgroup: Whose) -> Result<Vec
 
 fn run_poststop(state: &State) -> Result<Vec<Error>> {
     let (hooks, told) = state.later_hooks()?;
-    Ok(hooks::run_all(&hooks.poststop, &told.json("stopped", None), "poststop", Some(&state.bundle)))
+    if hooks.poststop.is_empty() {
+        return Ok(Vec::new());
+    }
+    // A file that cannot be opened any more is no reason not to run them.
+    let (outputs, failure) = match Outputs::open(&told) {
+        Ok(outputs) => (outputs, None),
+        Err(error) => (Outputs::default(), Some(error)),
+    };
+    let setting = Setting { kind: "poststop", cwd: Some(&state.bundle), outputs: &outputs, init: None };
+    let failures = hooks::run_all(&hooks.poststop, &told.json("stopped", None), setting);
+    Ok(failure.into_iter().chain(failures).collect())
 }

@@ -13,60 +13,55 @@ use rustix::process::{
 };
 
 use super::output::{self, Output};
+use super::outputs::Outputs;
 use super::plan::HookPlan;
 use crate::error::{Error, Kind, Phase, Result, SysContext};
 use crate::sys::spawn::{Program, spawn};
 
-/// Runs `hooks` in order, each to its end, and stops at the first that fails. `kind` is the list's name in the spec
-/// (`createRuntime`), for the message; `state_json` is what each finds on its stdin.
-///
-/// `cwd` is where they start, `None` the caller's own directory. runc's are: the bundle for those in the runtime's
-/// namespaces, the root file system for createContainer, the process's cwd for startContainer.
+/// How hooks of one list run.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// The list's name in the spec (`createRuntime`), for the message.
+    pub kind: &'a str,
+    /// Where they start, `None` the caller's own directory. runc's are: the bundle for those in the runtime's namespaces,
+    /// the root file system for createContainer, the process's cwd for startContainer.
+    pub cwd: Option<&'a Path>,
+    /// Where they print to.
+    pub outputs: &'a Outputs,
+    /// A process that they do not outlive: a hook that hangs must not keep a container that somebody has killed.
+    pub init: Option<&'a OwnedFd>,
+}
+
+/// Runs `hooks` in order, each to its end, and stops at the first that fails; `state_json` is what each finds on its stdin.
 ///
 /// SIGCHLD gets its default action: were it ignored, the kernel would collect the exit status in our place.
 ///
 /// # Errors
 /// If a hook cannot be executed, exits with another status than 0, is killed by a signal or exceeds its timeout; the
-/// message has the end of its output.
-pub fn run(hooks: &[HookPlan], state_json: &[u8], kind: &str, cwd: Option<&Path>) -> Result<()> {
-    hooks.iter().enumerate().try_for_each(|(index, hook)| run_numbered(hook, index, state_json, kind, cwd, None))
-}
-
-/// Like [`run`], but no longer than the process of the pidfd `init` lives: a hook that hangs must not keep a container
-/// that somebody has killed.
-///
-/// # Errors
-/// Those of [`run`]; that init is gone.
-pub fn run_for(hooks: &[HookPlan], state_json: &[u8], kind: &str, cwd: Option<&Path>, init: &OwnedFd) -> Result<()> {
-    hooks.iter().enumerate().try_for_each(|(index, hook)| run_numbered(hook, index, state_json, kind, cwd, Some(init)))
+/// message has the end of its output. If the process that it must not outlive is gone.
+pub fn run(hooks: &[HookPlan], state_json: &[u8], setting: Setting<'_>) -> Result<()> {
+    hooks.iter().enumerate().try_for_each(|(index, hook)| run_numbered(hook, index, state_json, setting))
 }
 
 /// Like [`run`], but runs them all, whichever fail: what runtime.md demands for poststop. Gives the failures, for a
 /// warning each.
-pub fn run_all(hooks: &[HookPlan], state_json: &[u8], kind: &str, cwd: Option<&Path>) -> Vec<Error> {
-    let results = hooks.iter().enumerate().map(|(index, hook)| run_numbered(hook, index, state_json, kind, cwd, None));
+pub fn run_all(hooks: &[HookPlan], state_json: &[u8], setting: Setting<'_>) -> Vec<Error> {
+    let results = hooks.iter().enumerate().map(|(index, hook)| run_numbered(hook, index, state_json, setting));
     results.filter_map(Result::err).collect()
 }
 
-fn run_numbered(
-    hook: &HookPlan,
-    index: usize,
-    state: &[u8],
-    kind: &str,
-    cwd: Option<&Path>,
-    init: Option<&OwnedFd>,
-) -> Result<()> {
+fn run_numbered(hook: &HookPlan, index: usize, state: &[u8], setting: Setting<'_>) -> Result<()> {
     crate::sys::signal::reset(libc::SIGCHLD);
-    run_one(hook, state, cwd, init)
-        .map_err(|error| error.within(format!("error running {kind} hook #{index}")).during(Phase::Hooks))
+    run_one(hook, state, setting)
+        .map_err(|error| error.within(format!("error running {} hook #{index}", setting.kind)).during(Phase::Hooks))
 }
 
-fn run_one(hook: &HookPlan, state: &[u8], cwd: Option<&Path>, init: Option<&OwnedFd>) -> Result<()> {
-    let (mut stdout, stdout_writer) = Output::pipe()?;
-    let (mut stderr, stderr_writer) = Output::pipe()?;
-    let pidfd = start(hook, cwd, [output::stdin(state)?, stdout_writer, stderr_writer])?;
+fn run_one(hook: &HookPlan, state: &[u8], setting: Setting<'_>) -> Result<()> {
+    let (mut stdout, stdout_writer) = Output::new(setting.outputs.stdout.as_ref())?;
+    let (mut stderr, stderr_writer) = Output::new(setting.outputs.stderr.as_ref())?;
+    let pidfd = start(hook, setting.cwd, [output::stdin(state)?, stdout_writer, stderr_writer])?;
     let deadline = hook.timeout.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
-    let watched = watch(&pidfd, init, deadline, &mut stdout, &mut stderr);
+    let watched = watch(&pidfd, setting.init, deadline, &mut stdout, &mut stderr);
     if !matches!(watched, Ok(Seen::Exit)) {
         // It may have exited by now, which is just as well.
         let _ = pidfd_send_signal(&pidfd, Signal::KILL);
@@ -172,7 +167,8 @@ fn watch(
             let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
             let [exited, gone] = [(); 2].map(|()| ready.next().unwrap_or(false));
             let [out, err] = readers.map(|reader| reader.is_some() && ready.next().unwrap_or(false));
-            (exited, gone, out, err)
+            // It may have exited between the two looks.
+            (exited, gone && init.is_some(), out, err)
         };
         match (exited, gone) {
             (true, _) => return Ok(Seen::Exit),

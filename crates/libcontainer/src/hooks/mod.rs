@@ -2,10 +2,12 @@
 
 mod apply;
 mod output;
+mod outputs;
 mod plan;
 mod state;
 
-pub use apply::{run, run_all, run_for};
+pub use apply::{Setting, run, run_all};
+pub use outputs::Outputs;
 pub use plan::{HookPlan, HooksPlan, plan, set_default_env};
 pub use state::HookState;
 

@@ -65,8 +65,12 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// A pipe; the other end is for the hook.
-    pub(super) fn pipe() -> Result<(Output, OwnedFd)> {
+    /// A pipe, unless there is a `file`, and what is for the hook.
+    pub(super) fn new(file: Option<&OwnedFd>) -> Result<(Output, OwnedFd)> {
+        if let Some(file) = file {
+            let writer = file.try_clone().sys("fcntl(F_DUPFD_CLOEXEC)", "a hook's output")?;
+            return Ok((Output { reader: None, kept: Vec::new() }, writer));
+        }
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).sys("pipe2", "a hook's output")?;
         // Only this end: the hook's own must block.
         rustix::fs::fcntl_setfl(&reader, OFlags::NONBLOCK).sys("fcntl(F_SETFL)", "a hook's output")?;

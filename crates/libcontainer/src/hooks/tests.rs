@@ -13,8 +13,14 @@ fn shell(script: &str) -> HookPlan {
     HookPlan { path: "/bin/sh".into(), args, env: vec!["PATH=/usr/bin:/bin".into()], timeout: None }
 }
 
+const NO_FILES: &Outputs = &Outputs { stdout: None, stderr: None };
+
+fn setting<'a>(kind: &'a str, cwd: Option<&'a Path>) -> Setting<'a> {
+    Setting { kind, cwd, outputs: NO_FILES, init: None }
+}
+
 fn run_one(hook: HookPlan, state: &[u8]) -> Result<()> {
-    run(&[hook], state, "prestart", None)
+    run(&[hook], state, setting("prestart", None))
 }
 
 /// What the hook says on stderr, by way of the error.
@@ -95,7 +101,7 @@ fn hooks_run_in_order_up_to_the_first_that_fails() {
     let log = scratch.file("log");
     let say = |what: &str| format!("echo {what} >>{log}");
     let hooks = [shell(&say("a")), shell(&format!("{}; echo out; echo err >&2; exit 9", say("b"))), shell(&say("c"))];
-    let error = run(&hooks, b"{}", "createRuntime", None).expect_err("the second fails");
+    let error = run(&hooks, b"{}", setting("createRuntime", None)).expect_err("the second fails");
     assert_eq!(
         error.to_string(),
         "running hooks: error running createRuntime hook #1: /bin/sh: exit status 9, stdout: out, stderr: err"
@@ -103,7 +109,7 @@ fn hooks_run_in_order_up_to_the_first_that_fails() {
     assert_eq!(error.kind(), Kind::System);
     assert_eq!(std::fs::read_to_string(&log).expect("log"), "a\nb\n");
 
-    let errors = run_all(&hooks, b"{}", "poststop", None);
+    let errors = run_all(&hooks, b"{}", setting("poststop", None));
     assert_eq!(errors.len(), 1);
     assert!(errors[0].to_string().contains("error running poststop hook #1"), "{}", errors[0]);
     assert_eq!(std::fs::read_to_string(&log).expect("log"), "a\nb\na\nb\nc\n");
@@ -168,9 +174,30 @@ fn only_the_end_of_much_output_is_kept() {
 }
 
 #[test]
+fn hooks_print_to_the_files_that_annotations_name() {
+    let scratch = Scratch::new("files");
+    let annotations = [("run.oci.hooks.stdout", scratch.file("out")), ("run.oci.hooks.stderr", "err".to_owned())];
+    let annotations = annotations.map(|(name, path)| (name.to_owned(), path)).into();
+    let mut container =
+        HookState { oci_version: String::new(), id: "c1".into(), bundle: scratch.0.clone(), annotations };
+    for _ in 0..2 {
+        let outputs = Outputs::open(&container).expect("two files");
+        let setting = Setting { outputs: &outputs, ..setting("poststop", None) };
+        run(&[shell("echo out; echo err >&2")], b"", setting).expect("run");
+        let error = run(&[shell("echo why >&2; exit 4")], b"", setting).expect_err("it fails").to_string();
+        assert!(error.ends_with("exit status 4, stdout: , stderr: "), "{error}");
+    }
+    assert_eq!(std::fs::read_to_string(scratch.file("out")).expect("out"), "out\nout\n");
+    assert_eq!(std::fs::read_to_string(scratch.file("err")).expect("err"), "err\nwhy\nerr\nwhy\n");
+    container.annotations.insert("run.oci.hooks.stderr".into(), "none/err".into());
+    let error = Outputs::open(&container).expect_err("no such directory").to_string();
+    assert!(error.starts_with("running hooks: annotations[\"run.oci.hooks.stderr\"]: /"), "{error}");
+}
+
+#[test]
 fn a_hook_starts_where_it_is_told_to() {
     let scratch = Scratch::new("cwd");
-    run(&[shell("pwd -P >here")], b"", "prestart", Some(&scratch.0)).expect("run");
+    run(&[shell("pwd -P >here")], b"", setting("prestart", Some(&scratch.0))).expect("run");
     let here = std::fs::read_to_string(scratch.file("here")).expect("here");
     assert_eq!(Path::new(here.trim()), std::fs::canonicalize(&scratch.0).expect("canonicalize"));
     let own = std::env::current_dir().expect("cwd").display().to_string();

@@ -1,6 +1,6 @@
 //! The container's init, from its clone to the payload: one ordered script.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -11,7 +11,7 @@ use super::launch::{self, report};
 use super::payload::{self, Payload};
 use super::stage;
 use crate::error::{During, Error, Phase, Result, SysContext};
-use crate::hooks::{self, HookState};
+use crate::hooks::{self, HookState, Outputs, Setting};
 use crate::host::HostProc;
 use crate::namespaces::{self, Kind, OpenNamespace};
 use crate::plan::Plan;
@@ -27,7 +27,8 @@ pub(crate) struct Init<'a> {
     pub(crate) maps: &'a [OwnedFd],
     /// Where it waits for `start`; absent: it goes straight on, as `run` wants it.
     pub(crate) gate: Option<Gate>,
-    pub(crate) hook_state: &'a HookState,
+    /// What its hooks read, and where they print to.
+    pub(crate) hooks: (&'a HookState, &'a Outputs),
 }
 
 impl Init<'_> {
@@ -86,12 +87,14 @@ impl Init<'_> {
         lsm::label_next_exec(&plan.process.lsm, self.proc)?;
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
-        let gate: Vec<RawFd> = self.gate_fds().iter().map(AsRawFd::as_raw_fd).collect();
-        payload::confine(&plan.process, &env, filter.as_ref(), channel, &gate)
+        payload::confine(&plan.process, &env, filter.as_ref(), channel, &self.kept_fds())
     }
 
-    fn gate_fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.gate.iter().flat_map(Gate::fds).collect()
+    /// What is still needed when all that was the host's is closed.
+    fn kept_fds(&self) -> Vec<RawFd> {
+        let outputs = (!self.plan.hooks.start_container.is_empty()).then_some(self.hooks.1);
+        let outputs = outputs.into_iter().flat_map(Outputs::fds);
+        self.gate.iter().flat_map(Gate::fds).chain(outputs).map(|fd| fd.as_raw_fd()).collect()
     }
 
     fn enter_namespaces(&self, channel: &Channel) -> Result<()> {
@@ -133,7 +136,8 @@ impl Init<'_> {
             return Ok(());
         }
         let pid = rustix::process::getpid().as_raw_pid();
-        hooks::run(list, &self.hook_state.json("created", Some(pid)), kind, cwd)
+        let (told, outputs) = self.hooks;
+        hooks::run(list, &told.json("created", Some(pid)), Setting { kind, cwd, outputs, init: None })
     }
 
     /// The last steps after `start`.

@@ -96,3 +96,42 @@ def a_receiver_gets_the_pidfd(t):
     info = open(f"/proc/self/fdinfo/{pidfd}").read()
     os.close(pidfd)
     t.equal(t.matches(info, r"^Pid:\s+(\d+)$")[1], str(pid))
+
+
+# --- what hooks print
+
+
+def print_to(t, *names, **hooks):
+    """Hooks that print, and the files that they are to print to; gives their paths."""
+    files = {name: f"{t.directory}/hooks.{name}" for name in names}
+    annotate(t, **{f"hooks.{name}": path for name, path in files.items()})
+    t.config["hooks"] = {kind: [{"path": "/bin/sh", "args": ["sh", "-c", script]}] for kind, script in hooks.items()}
+    return files
+
+
+@case(runc=RUNC, crun="1.8.1 lets the hooks inside print to the caller")
+def hooks_print_to_files(t):
+    speak = "echo {0}; echo {0}-error >&2"
+    kinds = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+    files = print_to(t, "stdout", "stderr", **{kind: speak.format(kind) for kind in kinds})
+    t.run("true")
+    t.equal(open(files["stdout"]).read().split(), list(kinds))
+    t.equal(open(files["stderr"]).read().split(), [f"{kind}-error" for kind in kinds])
+
+
+@case(runc=RUNC)
+def hooks_append_to_a_file_and_the_other_output_is_told(t):
+    files = print_to(t, "stdout", createRuntime="echo new; echo why >&2; exit 3")
+    t.file("hooks.stdout", "old\n")
+    said = t.run("true", code=(1, 255)).said
+    t.equal(open(files["stdout"]).read(), "old\nnew\n")
+    if t.name == "creel":
+        t.contains(said, "stderr: why")
+    t.none_left()
+
+
+@case(runc=RUNC)
+def a_file_for_hooks_that_cannot_be_opened_fails_the_create(t):
+    print_to(t, "stderr", createRuntime="true")
+    annotate(t, **{"hooks.stderr": f"{t.directory}/none/file"})
+    t.refused("none/file")
