@@ -19,6 +19,7 @@ pub struct Features {
     mount_options: Names,
     linux: Linux,
     annotations: BTreeMap<&'static str, String>,
+    potentially_unsafe_config_annotations: Names,
 }
 
 #[derive(Debug, Serialize)]
@@ -30,7 +31,7 @@ struct Linux {
     seccomp: Seccomp,
     apparmor: Switch,
     selinux: Switch,
-    intel_rdt: Switch,
+    intel_rdt: IntelRdt,
     memory_policy: MemoryPolicy,
     mount_extensions: MountExtensions,
     net_devices: Switch,
@@ -64,6 +65,13 @@ struct MemoryPolicy {
 }
 
 #[derive(Debug, Serialize)]
+struct IntelRdt {
+    enabled: bool,
+    schemata: bool,
+    monitoring: bool,
+}
+
+#[derive(Debug, Serialize)]
 struct Switch {
     enabled: bool,
 }
@@ -75,6 +83,10 @@ struct MountExtensions {
 
 /// The six kinds of hooks, in the order of a container's life.
 const HOOKS: Names = &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
+/// Annotations that change what this runtime does; one that ends with a dot stands for all that begin with it. Engines
+/// keep users from setting them.
+const UNSAFE_ANNOTATIONS: Names = &["org.systemd.property.", "run.oci."];
 
 /// The features of a program of this `version`, built from `commit` if that is known.
 pub fn features(version: &str, commit: &str) -> Features {
@@ -97,7 +109,7 @@ pub fn features(version: &str, commit: &str) -> Features {
             },
             apparmor: Switch { enabled: true },
             selinux: Switch { enabled: true },
-            intel_rdt: Switch { enabled: false },
+            intel_rdt: IntelRdt { enabled: true, schemata: true, monitoring: true },
             memory_policy: MemoryPolicy {
                 modes: attributes::known_memory_modes(),
                 flags: attributes::known_memory_flags(),
@@ -106,6 +118,7 @@ pub fn features(version: &str, commit: &str) -> Features {
             net_devices: Switch { enabled: true },
         },
         annotations: annotations(version, commit),
+        potentially_unsafe_config_annotations: UNSAFE_ANNOTATIONS,
     }
 }
 

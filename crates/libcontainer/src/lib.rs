@@ -11,7 +11,7 @@
 //! | L5 lifecycle | [`container`] |
 //! | L4 processes | [`process`] |
 //! | L3 the whole plan | [`plan`]; [`features`], what plans can be of |
-//! | L2 domains | [`namespaces`], [`netdev`], [`userns`], [`rootfs`], [`cgroups`], [`seccomp`], [`capabilities`], [`lsm`], [`attributes`], [`sysctl`], [`hooks`], [`terminal`] |
+//! | L2 domains | [`namespaces`], [`netdev`], [`userns`], [`rootfs`], [`cgroups`], [`seccomp`], [`capabilities`], [`lsm`], [`attributes`], [`sysctl`], [`hooks`], [`terminal`], [`intel_rdt`] |
 //! | L1 basics | [`host`], [`paths`], [`dbus`], [`error`], [`spec`] |
 //! | L0 system calls | `sys`, the only `unsafe` |
 
@@ -24,6 +24,7 @@ pub mod error;
 pub mod features;
 pub mod hooks;
 pub mod host;
+pub mod intel_rdt;
 pub mod lsm;
 pub mod namespaces;
 pub mod netdev;

@@ -14,6 +14,7 @@ use crate::cgroups::{self, CgroupPlan};
 use crate::error::{During, Error, Phase, Result};
 use crate::hooks::{self, HooksPlan};
 use crate::host::{HostFacts, ProcessFacts};
+use crate::intel_rdt::{self, RdtPlan};
 use crate::lsm::{self, LsmPlan};
 use crate::namespaces::{self, Kind, NamespacesPlan, TimePlan};
 use crate::netdev::{self, NetDevicePlan};
@@ -56,6 +57,9 @@ pub struct Plan {
     /// The maps of the user namespace, new or joined.
     pub userns: Option<UsernsPlan>,
     pub cgroup: CgroupPlan,
+    /// Its class of service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<RdtPlan>,
     pub rootfs: RootfsPlan,
     pub sysctl: SysctlPlan,
     pub hooks: HooksPlan,
@@ -107,7 +111,6 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     let none = Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&none);
     let process = spec.process.as_ref().ok_or_else(|| Error::invalid("process", "it is missing"))?;
-    refuse_unsupported(linux)?;
     let namespaces = namespaces::plan(&linux.namespaces)?;
     check_names(spec, &namespaces)?;
     let origin = match &request.joined_maps {
@@ -156,6 +159,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
         namespaces,
         userns,
         cgroup,
+        intel_rdt,
         rootfs,
         hooks,
         hostname: spec.hostname.clone(),
@@ -277,15 +281,6 @@ fn check_names(spec: &Spec, namespaces: &NamespacesPlan) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// What the spec defines and this version does not do yet: to ignore it would deceive the user.
-fn refuse_unsupported(linux: &Linux) -> Result<()> {
-    match linux.intel_rdt {
-        Some(_) => Err(Error::unsupported("linux.intelRdt is not supported by this version of creel")
-            .remedy("remove linux.intelRdt from config.json")),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::{CreateOptions, Launched, NotifyRelay, Store, notify, oom};
 use crate::cgroups::{Cgroup, Membership};
 use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::hooks::{self, HookState, Outputs, Setting};
-use crate::host::{HostFacts, HostProc};
+use crate::host::{HostFacts, HostProc, Resctrl};
 use crate::namespaces::{self, Kind, OpenNamespace};
 use crate::plan::{self, Plan, Request};
 use crate::process::Init;
@@ -23,7 +23,7 @@ use crate::process::launch::{Birth, Launching, compile, launch};
 use crate::process::sealed_exe::Sealed;
 use crate::process::sources::{self, Fetcher};
 use crate::spec::{CONFIG, Spec};
-use crate::{attributes, netdev, seccomp, userns};
+use crate::{attributes, intel_rdt, netdev, seccomp, userns};
 
 /// Makes a container and leaves its init waiting for [`super::start`] (runtime.md "Create").
 ///
@@ -59,7 +59,7 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
         passed_fds,
         joined_maps: user.map(|user| userns::maps_of(user, &proc)).transpose()?,
     };
-    let mut plan = plan::plan(&spec, &request, &HostFacts::gather(options.systemd_cgroup)?)?;
+    let mut plan = plan::plan(&spec, &request, &facts(&spec, options)?)?;
     if plan.hooks.run_during_create() {
         plan.hooks.set_runtime_env(&super::own_environment());
     }
@@ -94,6 +94,16 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
 fn open_namespaces(spec: &Spec) -> Result<Vec<OpenNamespace>> {
     let listed = spec.linux.as_ref().map_or(&[][..], |linux| &linux.namespaces);
     namespaces::open(&namespaces::plan(listed).during(Phase::Plan)?)
+}
+
+/// resctrl is only looked at for who wants something of it (config-linux.md "IntelRdt").
+fn facts(spec: &Spec, options: &CreateOptions) -> Result<HostFacts> {
+    let mut facts = HostFacts::gather(options.systemd_cgroup)?;
+    if let Some(rdt) = spec.linux.as_ref().and_then(|linux| linux.intel_rdt.as_ref()) {
+        let group = intel_rdt::group_name(rdt, &options.id).during(Phase::Plan)?;
+        facts.resctrl = Resctrl::find()?.map(|resctrl| resctrl.facts(group));
+    }
+    Ok(facts)
 }
 
 fn birth<'a>(plan: &'a Plan, membership: &'a Membership, proc: &'a HostProc) -> Birth<'a> {
@@ -141,6 +151,7 @@ impl Making {
             init: None,
             creating: true,
             cgroup: plan.cgroup.location(),
+            intel_rdt: plan.intel_rdt.as_ref().map(|rdt| rdt.group.clone()),
             keyring: plan.process.keyring.is_some(),
             namespaces: plan.namespaces.clone(),
             resources: None,
@@ -177,6 +188,11 @@ impl Making {
     ) -> Result<Launched> {
         let (pid, proc) = (launching.pid(), fetcher.proc);
         options.trace.cloned(pid, &plan.process.attributes.scheduling.initial_cpus);
+        if let (Some(group), Some(rdt)) = (&mut self.state.intel_rdt, &plan.intel_rdt) {
+            // Before it has children, which would stay where they are.
+            let entered = group.enter(rdt, pid.as_raw_pid()).during(Phase::Launch);
+            entered.map_err(|error| launching.prefer_childs(error))?;
+        }
         if let Some(userns) = plan.userns.as_ref().filter(|_| plan.namespaces.makes(Kind::User)) {
             userns::write_maps(userns, pid.as_raw_pid(), proc).map_err(|error| launching.prefer_childs(error))?;
             launching.proceed()?;

@@ -69,6 +69,9 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
         let console = launching.until_ready(Fetcher { proc: &proc, maps: &[] }, |_| Ok(()))?;
         options.trace.is_set_up();
         attributes::limit(&plan.attributes, launching.pid(), &proc)?;
+        if let Some(group) = &state.intel_rdt {
+            group.join(launching.pid().as_raw_pid()).during(Phase::Launch)?;
+        }
         let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);
         launching.pidfd().map_or(Ok(()), |pidfd| sockets.hand_over_pidfd(pidfd))?;
         let pid = launching.pid();

@@ -12,6 +12,7 @@ use super::report::Status;
 use crate::cgroups::Cgroup;
 use crate::error::{Result, SysContext};
 use crate::hooks::{self, HookState, HooksPlan};
+use crate::intel_rdt::RdtGroup;
 use crate::namespaces::NamespacesPlan;
 use crate::process::wait;
 use crate::spec::{Hooks, Resources, Root, Spec, null_as_default, parse_json};
@@ -34,6 +35,9 @@ pub(crate) struct State {
     pub(crate) creating: bool,
     /// Where its processes are.
     pub(crate) cgroup: Cgroup,
+    /// Its class of service, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) intel_rdt: Option<RdtGroup>,
     /// Whether its processes join a session keyring of its own.
     pub(crate) keyring: bool,
     /// What it does not share with the runtime.

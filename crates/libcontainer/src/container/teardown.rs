@@ -47,6 +47,9 @@ pub(super) fn destroy(entry: &Entry, state: &State, cgroup: Whose) -> Result<Vec
         let failures = run_poststop(state).unwrap_or_else(|error| vec![error]);
         warnings.extend(failures.iter().map(ToString::to_string));
     }
+    if let Some(group) = &state.intel_rdt {
+        group.remove().during(Phase::Delete)?;
+    }
     entry.remove().during(Phase::Delete)?;
     Ok(warnings)
 }

@@ -54,19 +54,19 @@ impl CgroupFacts {
     }
 }
 
-/// A line of mountinfo (proc_pid_mountinfo(5)) that tells of a mounted hierarchy.
-struct Mount<'a> {
+/// A line of mountinfo (proc_pid_mountinfo(5)).
+pub(super) struct Mount<'a> {
     id: &'a [u8],
     parent: &'a [u8],
     root: &'a [u8],
-    mountpoint: &'a [u8],
-    filesystem: &'a [u8],
+    pub(super) mountpoint: &'a [u8],
+    pub(super) filesystem: &'a [u8],
     options: &'a [u8],
 }
 
 impl<'a> Mount<'a> {
     /// The fields are divided by spaces, and a lone `-` ends the optional ones.
-    fn parse(line: &'a [u8]) -> Option<Mount<'a>> {
+    pub(super) fn parse(line: &'a [u8]) -> Option<Mount<'a>> {
         let mut fields = line.split(|byte| *byte == b' ');
         let (id, parent, _device) = (fields.next()?, fields.next()?, fields.next()?);
         let (root, mountpoint) = (fields.next()?, fields.next()?);
@@ -139,7 +139,7 @@ fn membership(line: &[u8]) -> Option<(Vec<String>, &Path)> {
 }
 
 /// Undoes the kernel's `\040` for a space (and tab, newline, backslash, number sign).
-fn unescape(field: &[u8]) -> PathBuf {
+pub(super) fn unescape(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, tail)) = rest.split_first() {

@@ -4,12 +4,14 @@ mod cgroups;
 mod file;
 mod proc;
 mod process;
+mod resctrl;
 pub mod socket;
 mod systemd;
 
 pub use cgroups::{CgroupFacts, Hierarchy};
 pub use proc::HostProc;
 pub use process::describe_process;
+pub use resctrl::{Resctrl, ResctrlFacts};
 pub use systemd::SystemdFacts;
 
 pub(crate) use file::{read_all, read_file};
@@ -27,6 +29,9 @@ pub struct HostFacts {
     pub cgroups: CgroupFacts,
     /// The manager of units, if it is to make the container's cgroup.
     pub systemd: Option<SystemdFacts>,
+    /// resctrl, if the container is to have a class of service in it and it is mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<ResctrlFacts>,
 }
 
 /// What bears on a single process: all that `exec` needs.
@@ -43,14 +48,15 @@ pub struct ProcessFacts {
 }
 
 impl HostFacts {
-    /// Reads them, and, if it is to make the container's cgroup, asks `systemd`.
+    /// Reads them, and, if it is to make the container's cgroup, asks `systemd`. Only who has a class of service in mind
+    /// looks at resctrl ([`Resctrl::facts`]).
     ///
     /// # Errors
     /// If /proc is not what proc(5) says, or there is no systemd to be asked.
     pub fn gather(systemd: bool) -> Result<HostFacts> {
         let cgroups = CgroupFacts::gather()?;
         let systemd = systemd.then(|| SystemdFacts::gather(&cgroups)).transpose()?;
-        Ok(HostFacts { process: ProcessFacts::gather()?, cgroups, systemd })
+        Ok(HostFacts { process: ProcessFacts::gather()?, cgroups, systemd, resctrl: None })
     }
 }
 

@@ -18,6 +18,7 @@ fn facts() -> HostFacts {
         process: ProcessFacts { euid: 0, last_capability: 40, apparmor: false, selinux: false },
         cgroups: CgroupFacts { v1: Vec::new(), v2: Some(v2) },
         systemd: None,
+        resctrl: None,
     }
 }
 

@@ -60,10 +60,10 @@ pub struct Update {
     /// The number of processes and threads; -1 for any
     #[arg(long, value_name = "number")]
     pub pids_limit: Option<String>,
-    /// Intel RDT's schema for the L3 cache (not supported yet)
+    /// What its class of service gets of the L3 cache, such as L3:0=ff;1=f (Intel RDT)
     #[arg(long, value_name = "schema")]
     pub l3_cache_schema: Option<String>,
-    /// Intel RDT's schema for memory bandwidth (not supported yet)
+    /// What its class of service gets of the memory bandwidth, such as MB:0=20;1=70 (Intel RDT)
     #[arg(long, value_name = "schema")]
     pub mem_bw_schema: Option<String>,
     /// The container

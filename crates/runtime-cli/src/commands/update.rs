@@ -3,8 +3,9 @@
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use libcontainer::container;
+use libcontainer::intel_rdt::NewSchemata;
 use libcontainer::spec::Resources;
 
 use super::{Context, check_id, update_limits};
@@ -15,16 +16,16 @@ use crate::logging::plain;
 pub fn run(context: Context<'_>, args: &cli::Update) -> Result<u8> {
     let store = context.store()?;
     check_id(&args.id)?;
-    for (flag, schema) in [("l3-cache-schema", &args.l3_cache_schema), ("mem-bw-schema", &args.mem_bw_schema)] {
-        if schema.as_ref().is_some_and(|schema| !schema.is_empty()) {
-            bail!("--{flag}: Intel RDT is not supported yet by this version of creel");
-        }
-    }
     let limits = match given(&args.resources) {
         Some(path) => from_file(&path)?,
         None => update_limits::from_flags(args)?,
     };
-    context.log.warnings(&container::update(&store, &args.id, &limits)?);
+    // They are no part of linux.resources, so they count beside a file as well, as in runc.
+    let schemata = NewSchemata {
+        l3_cache: args.l3_cache_schema.clone().unwrap_or_default(),
+        memory_bandwidth: args.mem_bw_schema.clone().unwrap_or_default(),
+    };
+    context.log.warnings(&container::update(&store, &args.id, &limits, &schemata)?);
     Ok(0)
 }
 

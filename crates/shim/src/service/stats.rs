@@ -4,6 +4,7 @@ use containerd_shim_protos::api::{StatsRequest, StatsResponse, UpdateTaskRequest
 use containerd_shim_protos::protobuf::MessageField;
 use libcontainer::container;
 use libcontainer::error::Kind;
+use libcontainer::intel_rdt::NewSchemata;
 use libcontainer::spec::{self, Resources};
 
 use super::{Answer, Handled, Job, now};
@@ -35,7 +36,7 @@ impl Shim {
         let resources: Resources = spec::parse_json(text)?;
         let (store, id) = (container.store.clone(), request.id.clone());
         self.employ(Job::Update { caller }, move || {
-            let warnings = container::update(&store, &id, &resources)?;
+            let warnings = container::update(&store, &id, &resources, &NewSchemata::default())?;
             Ok(Report { warnings, ..Report::default() })
         });
         Ok(Answer::Later)

@@ -128,12 +128,15 @@ def features_tells_what_there_is(t):
 
 @case(runc="1.1 has none of these", crun="the command came with 1.8.6")
 def features_tells_of_newer_fields_too(t):
-    linux = json.loads(t.rt("features").out)["linux"]
+    features = json.loads(t.rt("features").out)
+    linux = features["linux"]
     t.contains(linux["namespaces"], "time")
     t.contains(linux["seccomp"]["actions"], "SCMP_ACT_NOTIFY")
     t.contains(linux["memoryPolicy"]["modes"], "MPOL_INTERLEAVE")
     t.contains(linux["memoryPolicy"]["flags"], "MPOL_F_STATIC_NODES")
     t.equal(linux["netDevices"], {"enabled": True})
+    t.equal(linux["intelRdt"], {"enabled": True, "schemata": True, "monitoring": True})
+    t.contains(features["potentiallyUnsafeConfigAnnotations"], "org.systemd.property.")
 
 
 @case()

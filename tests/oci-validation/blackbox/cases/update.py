@@ -749,11 +749,13 @@ def if_one_cannot_be_had_all_stay(t):
     t.equal(bandwidth(t), (500000, 900000))
 
 
-@case(crun="1.8.1 ignores it", runc="says so where there is no RDT, in other words")
-def intel_rdt_is_refused(t):
+@case(crun="1.8.1 ignores it", runc="says that the host has no RDT, whatever the container has")
+def a_class_of_service_that_the_container_has_not_is_told(t):
     usual(t)
     for flag in ("--l3-cache-schema", "--mem-bw-schema"):
-        refused(t, update(t, flag, "L3:0=f", code=None), flag, "not supported")
+        result = update(t, flag, "L3:0=f", "--pids-limit", "30", code=None)
+        refused(t, result, "no class of service", "linux.intelRdt")
+    check(t, memory=32 * M, reservation=24 * M, pids=20)
 
 
 @case()
