@@ -132,6 +132,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
         own_user_namespace: namespaces.has(Kind::User),
         cgroup_namespace: namespaces.has(Kind::Cgroup),
         terminal: process.terminal,
+        selinux: facts.process.selinux,
         cgroups: &facts.cgroups,
         cgroup_dirs: cgroup.location().dirs(),
     })?;
@@ -147,11 +148,13 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     };
     let hooks = spec.hooks.as_ref().map(hooks::plan).transpose()?.unwrap_or_default();
     let process = plan_process(process, spec, request, &facts.process, true)?;
+    let plan_rdt = |rdt| intel_rdt::plan(rdt, &request.id, facts.resctrl.as_ref());
+    let intel_rdt = linux.intel_rdt.as_ref().map(plan_rdt).transpose()?;
     let mut warnings = [rootfs.warnings.clone(), process.capabilities.warnings.clone()].concat();
-    warnings.extend(lsm::check_mount_label(&linux.mount_label, facts.process.selinux)?);
     warnings.extend(tell_unknown(&spec.unknown));
     warnings.extend(cgroups::tell_unknown_access(linux.resources.as_ref().map_or(&[][..], |limits| &limits.devices)));
     warnings.extend(cgroup.unit.iter().flat_map(|unit| unit.warnings.clone()));
+    warnings.extend(intel_rdt.iter().filter_map(|rdt| rdt.warning.clone()));
     Ok(Plan {
         sysctl: sysctl::plan(&linux.sysctl, owned, &spec.domainname)?,
         net_devices: netdev::plan(&linux.net_devices, namespaces.has(Kind::Network))?,

@@ -20,6 +20,22 @@ pub fn label_next_exec(plan: &LsmPlan, proc: &HostProc) -> Result<()> {
     Ok(())
 }
 
+/// Does `make_keys` with what the process's label says for keys, which outlive the change to the label itself.
+///
+/// # Errors
+/// If the policy does not allow it; those of `make_keys`.
+pub fn labelling_keys(plan: &LsmPlan, proc: &HostProc, make_keys: impl FnOnce() -> Result<()>) -> Result<()> {
+    let Some(label) = &plan.selinux else { return make_keys() };
+    let set = |label: &str| match proc.write_own("attr/keycreate", label) {
+        // A kernel without keys.
+        Err(error) if error.errno() == Some(Errno::NOENT) && is_missing_file(&error) => Ok(()),
+        result => result.map_err(|error| explain(error, "process.selinuxLabel", label)),
+    };
+    set(label)?;
+    make_keys()?;
+    set("\n")
+}
+
 /// The module's own directory exists since Linux 5.8; before that, attr/exec belongs to the only major module.
 fn apparmor(profile: &str, proc: &HostProc) -> Result<()> {
     let value = format!("exec {profile}");

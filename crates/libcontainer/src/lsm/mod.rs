@@ -3,5 +3,5 @@
 mod apply;
 mod plan;
 
-pub use apply::label_next_exec;
-pub use plan::{LsmPlan, check_mount_label, plan};
+pub use apply::{label_next_exec, labelling_keys};
+pub use plan::{LsmPlan, plan};

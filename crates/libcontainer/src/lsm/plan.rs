@@ -13,23 +13,6 @@ pub struct LsmPlan {
     pub selinux: Option<String>,
 }
 
-/// Checks `linux.mountLabel`; what is to be warned of.
-///
-/// # Errors
-/// If there is one and SELinux is not active.
-pub fn check_mount_label(label: &str, selinux_active: bool) -> Result<Option<String>> {
-    match (label.is_empty(), selinux_active) {
-        (true, _) => Ok(None),
-        (false, true) => {
-            Ok(Some("linux.mountLabel: this version of creel leaves mounts with SELinux's own labels".to_owned()))
-        }
-        (false, false) => {
-            Err(Error::unsupported(format!("linux.mountLabel: \"{label}\": SELinux is not active on this host"))
-                .remedy("remove linux.mountLabel or enable SELinux"))
-        }
-    }
-}
-
 /// Plans both; `apparmor_active` and `selinux_active` say what this host has.
 ///
 /// # Errors
@@ -57,10 +40,5 @@ mod tests {
         let error = plan("docker-default", "", false, true).expect_err("no AppArmor").to_string();
         assert!(error.starts_with("process.apparmorProfile: \"docker-default\": AppArmor is not active"), "{error}");
         assert_eq!(plan("p", "", true, false).expect("active").apparmor.as_deref(), Some("p"));
-        assert_eq!(check_mount_label("", false).expect("nothing asked"), None);
-        let error =
-            check_mount_label("system_u:object_r:container_file_t:s0", false).expect_err("no SELinux").to_string();
-        assert!(error.starts_with("linux.mountLabel: \"system_u:object_r:container_file_t:s0\": SELinux"), "{error}");
-        assert!(check_mount_label("l", true).expect("active").is_some_and(|warning| warning.contains("mountLabel")));
     }
 }

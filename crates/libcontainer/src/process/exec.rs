@@ -51,7 +51,7 @@ impl Joiner<'_> {
             stage::pass(alone, channel, 0)?;
         }
         rustix::process::setsid().sys("setsid", "the joining process").during(Phase::Attributes)?;
-        payload::join_keyring(self.plan)?;
+        payload::join_keyring(self.plan, self.proc)?;
         let terminal = self.plan.terminal.map(terminal::open).transpose()?;
         if let Some(terminal) = &terminal {
             terminal.attach()?;

@@ -113,7 +113,7 @@ impl Init<'_> {
         if plan.makes(Kind::Network) {
             namespaces::bring_up_loopback()?;
         }
-        payload::join_keyring(&self.plan.process)
+        payload::join_keyring(&self.plan.process, self.proc)
     }
 
     fn set_names(&self) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The last steps, the same for a container's init and for exec: from a process in the right namespaces to the payload.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -12,9 +12,10 @@ use rustix::process::DumpableBehavior;
 use super::channel::Channel;
 use super::launch;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
+use crate::host::HostProc;
 use crate::plan::ProcessPlan;
 use crate::seccomp::Filter;
-use crate::{attributes, capabilities, seccomp, sys};
+use crate::{attributes, capabilities, lsm, seccomp, sys};
 
 /// The last descriptor that every program knows.
 const LAST_STDIO: RawFd = 2;
@@ -30,9 +31,13 @@ pub(crate) struct Payload {
 
 /// Joins the session keyring of the container. Best effort where there are no keyrings (kernel without CONFIG_KEYS, an
 /// outer container's seccomp filter), since they protect little beyond what credentials do.
-pub(crate) fn join_keyring(plan: &ProcessPlan) -> Result<()> {
+pub(crate) fn join_keyring(plan: &ProcessPlan, proc: &HostProc) -> Result<()> {
     let Some(name) = plan.keyring.as_deref().and_then(|name| CString::new(name).ok()) else { return Ok(()) };
-    match sys::keyring::join_session_keyring(&name) {
+    lsm::labelling_keys(&plan.lsm, proc, || join_session_keyring(&name))
+}
+
+fn join_session_keyring(name: &CStr) -> Result<()> {
+    match sys::keyring::join_session_keyring(name) {
         Err(Errno::NOSYS | Errno::PERM) => Ok(()),
         other => other
             .sys("keyctl", "a session keyring")

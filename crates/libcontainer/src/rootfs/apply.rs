@@ -95,7 +95,7 @@ pub fn finish(plan: &RootfsPlan) -> Result<()> {
     }
     readonly_root(plan)?;
     masks::make_readonly(&root, &plan.readonly_paths).during(Phase::Masks)?;
-    masks::mask(&root, &plan.masked_paths).during(Phase::Masks)
+    masks::mask(&root, &plan.masked_paths, plan.label.as_ref()).during(Phase::Masks)
 }
 
 const RDONLY: MountAttr = MountAttr::setting(Attributes::RDONLY.0);

@@ -33,8 +33,8 @@ fn protect(place: OwnedFd, path: &Path) -> Result<()> {
 }
 
 /// Puts nothing over each path: over a directory an empty one, over anything else the null device.
-pub(super) fn mask(root: &Root, paths: &[PathBuf]) -> Result<()> {
-    let mut masks = Masks { root, null: None, empty: None };
+pub(super) fn mask(root: &Root, paths: &[PathBuf], label: Option<&Parameter>) -> Result<()> {
+    let mut masks = Masks { root, label, null: None, empty: None };
     for path in paths {
         if let Some(place) = find(root, path)? {
             masks.put_over(place, path).within(|| "linux.maskedPaths")?;
@@ -46,6 +46,7 @@ pub(super) fn mask(root: &Root, paths: &[PathBuf]) -> Result<()> {
 /// What lies over masked paths, each made when it is first needed.
 struct Masks<'a> {
     root: &'a Root,
+    label: Option<&'a Parameter>,
     null: Option<OwnedFd>,
     empty: Option<OwnedFd>,
 }
@@ -64,16 +65,17 @@ impl Masks<'_> {
             let mask = clone(empty.as_fd(), OpenTreeFlags::empty()).sys("open_tree", "an empty directory")?;
             return attach(mask, place).map_err(|errno| attach_error(errno, path));
         }
-        let empty = self.empty.insert(empty_directory()?);
+        let empty = self.empty.insert(empty_directory(self.label)?);
         attach(empty, place).map_err(|errno| attach_error(errno, path))
     }
 }
 
 /// A filesystem without anything in it, into which nobody can write, as all mounts of it are read-only and it itself.
-fn empty_directory() -> Result<OwnedFd> {
+fn empty_directory(label: Option<&Parameter>) -> Result<OwnedFd> {
     let context = Context::open("tmpfs")?;
     context.set_source("tmpfs")?;
     context.set(&Parameter::flag("ro"))?;
+    label.map_or(Ok(()), |label| context.set(label))?;
     context.create(Attributes::RDONLY)
 }
 

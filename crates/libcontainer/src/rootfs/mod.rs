@@ -28,6 +28,7 @@ mod plan;
 mod plan_cgroups;
 mod plan_devices;
 mod plan_idmap;
+mod plan_label;
 mod plan_mounts;
 mod target;
 #[cfg(test)]

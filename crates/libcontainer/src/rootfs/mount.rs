@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{OFlags, fstat};
+use rustix::fs::{Mode, OFlags, XattrFlags, fsetxattr, fstat, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag,
@@ -50,11 +50,20 @@ fn mount_filesystem(root: &Root, step: &MountStep, filesystem: &Filesystem) -> R
         context.set(parameter)?;
     }
     let mount = context.create(filesystem.attributes)?;
+    if let Some(label) = &filesystem.root_label {
+        set_label(&mount, label)?;
+    }
     change(mount.as_fd(), &step.changes)?;
     if filesystem.copy_up && place.existed {
         tmpcopyup::copy(place.fd.as_fd(), mount.as_fd())?;
     }
     attach(mount, &place.fd).map_err(|errno| attach_error(errno, &step.destination))
+}
+
+fn set_label(mount: &OwnedFd, label: &str) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = openat(mount, c".", flags, Mode::empty()).sys("openat", "the mount's root")?;
+    fsetxattr(&top, c"security.selinux", label.as_bytes(), XattrFlags::empty()).sys("fsetxattr", label)
 }
 
 /// What is mounted there already gets other parameters or attributes.

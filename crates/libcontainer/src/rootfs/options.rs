@@ -5,6 +5,8 @@ use std::fmt;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use serde::{Serialize, Serializer};
 
+use super::plan_label::is_label;
+
 /// Attributes of a mount (not of its filesystem): `MOUNT_ATTR_*` of mount_setattr(2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes(pub(super) u64);
@@ -270,6 +272,10 @@ impl Parameter {
 
     pub(super) fn parse(text: &str) -> Parameter {
         match text.split_once('=') {
+            // Quotes are for mount(2), which divides at commas.
+            Some((key, value)) if is_label(key) => {
+                Parameter { key: key.to_owned(), value: Some(value.trim_matches('"').to_owned()) }
+            }
             Some((key, value)) => Parameter { key: key.to_owned(), value: Some(value.to_owned()) },
             None => Parameter::flag(text),
         }
@@ -279,6 +285,7 @@ impl Parameter {
 impl fmt::Display for Parameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
+            Some(value) if is_label(&self.key) => write!(f, "{}=\"{value}\"", self.key),
             Some(value) => write!(f, "{}={value}", self.key),
             None => f.write_str(&self.key),
         }
@@ -433,6 +440,7 @@ mod tests {
         let parsed = parse(&["size=64k,mode=755", "ro", "context=\"a:b:c1,c2\"", "acl", "upperdir=/a=b"]);
         let data: Vec<String> = parsed.data.iter().map(Parameter::to_string).collect();
         assert_eq!(data, ["size=64k", "mode=755", "context=\"a:b:c1,c2\"", "acl", "upperdir=/a=b"]);
+        assert_eq!(parsed.data[2].value.as_deref(), Some("a:b:c1,c2"), "fsconfig(2) takes it plain");
         assert_eq!(parsed.data[4].value.as_deref(), Some("/a=b"));
     }
 

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::options::Propagation;
+use super::options::{Parameter, Propagation};
 use super::plan_devices::{self, DeviceNode};
 use super::plan_idmap::IdMaps;
+use super::plan_label;
 use super::plan_mounts::{self, Action, MountStep};
 use crate::error::{During, Error, Phase, Result};
 use crate::host::CgroupFacts;
@@ -31,6 +32,8 @@ pub struct RootfsInput<'a> {
     pub own_user_namespace: bool,
     /// Whether the terminal will be bound onto /dev/console; a configured node of that path is then left out.
     pub terminal: bool,
+    /// Whether SELinux is active here.
+    pub selinux: bool,
     /// Where the host's hierarchies are.
     pub cgroups: &'a CgroupFacts,
     /// The container's own directory in each v1 hierarchy (key: its controllers joined by commas, or `name=systemd`)
@@ -64,6 +67,9 @@ pub struct RootfsPlan {
     pub readonly_paths: Vec<PathBuf>,
     /// Paths whose content must not be seen.
     pub masked_paths: Vec<PathBuf>,
+    /// SELinux's label, for what lies over masked directories.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<Parameter>,
     /// How the root filesystem becomes `/`.
     pub pivot: Pivot,
     /// What is asked for and has no effect, for the log.
@@ -116,6 +122,10 @@ fn build(input: &RootfsInput) -> Result<RootfsPlan> {
         needs_mount_namespace(!masked_paths.is_empty(), "linux.maskedPaths")?;
     }
     let mut mounts = plan_mounts::plan(input)?;
+    let label = plan_label::plan(input.spec, input.selinux)?;
+    if let Some(label) = &label {
+        plan_label::put_on(&mut mounts.steps, label);
+    }
     if root.readonly && !input.own_mount_namespace {
         // Nothing of the host's is exposed by this, and `spec` writes it into every config.json: so it is no error, as
         // with runc.
@@ -138,6 +148,7 @@ fn build(input: &RootfsInput) -> Result<RootfsPlan> {
         late_readonly: mounts.late_readonly,
         readonly_paths,
         masked_paths,
+        label,
         pivot: match (input.own_mount_namespace, input.no_pivot) {
             (false, _) => Pivot::Chroot,
             (true, true) => Pivot::Move,

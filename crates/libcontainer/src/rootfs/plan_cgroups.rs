@@ -73,6 +73,7 @@ pub(super) fn v2(input: &RootfsInput, mount: &Mount, attributes: Attributes, ind
         plain: false,
         inherit_mode: false,
         copy_up: false,
+        root_label: None,
     }))
 }
 

@@ -57,6 +57,9 @@ pub struct Filesystem {
     pub inherit_mode: bool,
     /// tmpfs: start with a copy of what is in the directory that it is mounted on.
     pub copy_up: bool,
+    /// SELinux's label of its root, where it cannot be a parameter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_label: Option<String>,
 }
 
 /// Something of the host's, mounted in the container as well.
@@ -335,5 +338,6 @@ fn filesystem(
         inherit_mode: kind == "tmpfs" && !parameters.iter().any(|parameter| parameter.key == "mode"),
         parameters,
         copy_up: options.copy_up,
+        root_label: None,
     }))
 }

@@ -23,6 +23,7 @@ fn plan_of(input: &Value) -> RootfsPlan {
         own_user_namespace: false,
         cgroup_namespace: flag("cgroupNamespace"),
         terminal: flag("terminal"),
+        selinux: false,
         cgroups: &cgroups,
         cgroup_dirs: &cgroup_dirs,
     })

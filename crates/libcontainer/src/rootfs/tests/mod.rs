@@ -85,6 +85,7 @@ fn plan_of(bundle: &Path, mut config: Value) -> Result<RootfsPlan> {
         own_user_namespace: false,
         cgroup_namespace: true,
         terminal: false,
+        selinux: false,
         cgroups: &CgroupFacts::default(),
         cgroup_dirs: &BTreeMap::new(),
     })

@@ -166,6 +166,7 @@ fn nothing_is_hidden_or_protected_on_the_host() {
             own_user_namespace: false,
             cgroup_namespace: false,
             terminal: false,
+            selinux: false,
             cgroups: &CgroupFacts::default(),
             cgroup_dirs: &Default::default(),
         });

@@ -262,6 +262,7 @@ fn cgroup_plan(bundle: &Bundle, facts: &CgroupFacts, dirs: &BTreeMap<String, Pat
         own_user_namespace: false,
         cgroup_namespace: true,
         terminal: false,
+        selinux: false,
         cgroups: facts,
         cgroup_dirs: dirs,
     })
@@ -343,6 +344,7 @@ fn v2_is_mounted_or_bound() {
             own_user_namespace: false,
             cgroup_namespace: false,
             terminal: false,
+            selinux: false,
             cgroups: &facts,
             cgroup_dirs: &BTreeMap::new(),
         })
