@@ -13,7 +13,7 @@ mod cli;
 #[path = "../src/duration.rs"]
 mod duration;
 #[allow(dead_code)]
-#[path = "../src/logging.rs"]
+#[path = "../src/logging/mod.rs"]
 mod logging;
 
 use std::fs;

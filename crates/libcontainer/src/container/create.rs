@@ -45,7 +45,7 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
     check_id(&options.id).during(Phase::State)?;
     let passed_fds = super::passed::count(options.preserve_fds)?;
     let bundle = std::path::absolute(&options.bundle).sys("getcwd", options.bundle.display())?;
-    let (mut spec, config) = Spec::load(&bundle)?;
+    let (mut spec, config) = Spec::load(&bundle, options.config.as_deref())?;
     spec.process.iter_mut().for_each(super::passed::announce);
     notify::add_to(&mut spec, store, &options.id);
     let proc = HostProc::open().during(Phase::Launch)?;

@@ -67,6 +67,8 @@ pub struct CreateOptions {
     pub id: String,
     /// The bundle's directory.
     pub bundle: PathBuf,
+    /// Its configuration, if that is not config.json in the bundle.
+    pub config: Option<PathBuf>,
     /// A file to write init's pid to.
     pub pid_file: Option<PathBuf>,
     /// A listening AF_UNIX socket that gets the terminal's master.

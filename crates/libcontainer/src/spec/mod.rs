@@ -164,12 +164,12 @@ impl Spec {
         Ok(spec)
     }
 
-    /// Reads a bundle's config.json; gives its bytes as well, since the state store keeps them.
+    /// Reads a bundle's config.json, or `other` in its place; gives its bytes as well, since the state store keeps them.
     ///
     /// # Errors
     /// Those of [`Spec::parse`]; [`Kind::NotFound`] if the file does not exist.
-    pub fn load(bundle: &Path) -> Result<(Spec, Vec<u8>)> {
-        let path = bundle.join(CONFIG);
+    pub fn load(bundle: &Path, other: Option<&Path>) -> Result<(Spec, Vec<u8>)> {
+        let path = other.map_or_else(|| bundle.join(CONFIG), Path::to_owned);
         let bytes = read_file(&path).sys("open", path.display()).map_err(|error| {
             let missing = error.errno() == Some(rustix::io::Errno::NOENT);
             let error = error.during(Phase::LoadSpec);

@@ -80,7 +80,7 @@ fn conmon() {
         "/usr/bin/creel --log-format=json --log=/run/oci-log --systemd-cgroup create --bundle /b --pid-file /b/pidfile \
          --console-socket /tmp/conmon-term.X --no-pivot --preserve-fds 1 0123abc",
     );
-    assert_eq!(log, LogOptions { file: "/run/oci-log".into(), format: "json".into(), debug: false });
+    assert_eq!(log, LogOptions { file: "/run/oci-log".into(), format: "json".into(), ..LogOptions::default() });
     let Some(Command::Create(create)) = outcome.expect("valid").command else { panic!("no create") };
     assert_eq!((create.id.as_str(), create.preserve_fds, create.no_pivot), ("0123abc", 1, true));
 
@@ -110,7 +110,7 @@ fn people() {
     let (cli, run) = command("creel --debug --criu criu run -b bundle -d --keep --no-subreaper --pidfd-socket /s c1");
     assert!(cli.global.debug);
     let Command::Run(run) = run else { panic!("{run:?}") };
-    assert!(run.detach && run.keep && run.no_subreaper);
+    assert!(run.detach && run.keep && run.create.no_subreaper);
     assert_eq!((run.create.bundle.as_deref(), run.create.pidfd_socket.as_deref()), (path("bundle"), path("/s")));
 
     let (_, kill) = command("creel kill c1");
@@ -151,7 +151,7 @@ fn a_wrong_value_names_its_flag() {
 #[test]
 fn the_log_is_known_even_if_the_rest_is_wrong() {
     let Parsed { log, outcome } = parse("creel --log /l --log-format=json --debug run --nope c1");
-    assert_eq!(log, LogOptions { file: "/l".into(), format: "json".into(), debug: true });
+    assert_eq!(log, LogOptions { file: "/l".into(), format: "json".into(), debug: true, ..LogOptions::default() });
     assert!(matches!(outcome, Err(Refused::Usage { .. })));
 }
 

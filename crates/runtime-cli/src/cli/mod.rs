@@ -39,18 +39,24 @@ pub struct Global {
     /// Enable debug logging
     #[arg(long)]
     pub debug: bool,
-    /// Append the log to this file instead of writing it to stderr
-    #[arg(long, value_name = "path")]
+    /// Append the log to this file, or send it to a daemon (journald:ID, syslog:ID), instead of writing it to stderr
+    #[arg(long, value_name = "[file:]path")]
     pub log: Option<OsString>,
     /// The log's format: text or json
     #[arg(long, value_name = "format")]
     pub log_format: Option<OsString>,
+    /// The least that is logged: error, warning or debug [default: warning]
+    #[arg(long, value_name = "level")]
+    pub log_level: Option<OsString>,
     /// The directory that holds the containers' state; it should be on a tmpfs [default: /run/creel]
     #[arg(long, value_name = "path", value_parser = path())]
     pub root: Option<PathBuf>,
     /// Let systemd make the cgroup: cgroupsPath is then slice:prefix:name, such as system.slice:creel:434234
     #[arg(long)]
     pub systemd_cgroup: bool,
+    /// Who makes the cgroup: cgroupfs, or systemd, which is --systemd-cgroup
+    #[arg(long, value_name = "manager")]
+    pub cgroup_manager: Option<String>,
     /// Ignore cgroup permission errors: true, false or auto
     #[arg(long, value_name = "when")]
     pub rootless: Option<String>,
@@ -124,6 +130,9 @@ pub struct Create {
     /// The bundle's directory [default: the current one]
     #[arg(long, short, value_name = "path", value_parser = path())]
     pub bundle: Option<PathBuf>,
+    /// The configuration [default: config.json in the bundle]
+    #[arg(long, short = 'f', value_name = "path", value_parser = path())]
+    pub config: Option<PathBuf>,
     /// A listening AF_UNIX socket that receives the master of the container's terminal
     #[arg(long, value_name = "path", value_parser = path())]
     pub console_socket: Option<PathBuf>,
@@ -142,6 +151,9 @@ pub struct Create {
     /// Pass N more descriptors to the container (stdio + $LISTEN_FDS + N in total)
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
+    /// Do not become the reaper of the container's orphans (create never does)
+    #[arg(long)]
+    pub no_subreaper: bool,
     /// The container's name, unique on this host
     #[arg(value_name = "container-id")]
     pub id: String,
@@ -159,9 +171,6 @@ pub struct Run {
     /// Do not delete the container after its exit
     #[arg(long)]
     pub keep: bool,
-    /// Do not become the reaper of the container's orphans
-    #[arg(long)]
-    pub no_subreaper: bool,
 }
 
 /// `exec`.
@@ -305,6 +314,9 @@ pub struct Spec {
     /// The directory to write to [default: the current one]
     #[arg(long, short, value_name = "path", value_parser = path())]
     pub bundle: Option<PathBuf>,
+    /// The file to write, over what it has [default: config.json in that directory, which must not exist]
+    #[arg(long, short, value_name = "path", value_parser = path())]
+    pub file: Option<PathBuf>,
     /// For a container without root privileges
     #[arg(long)]
     pub rootless: bool,
@@ -360,6 +372,7 @@ fn log_options(line: &Line) -> LogOptions {
     LogOptions {
         file: last("log").unwrap_or_default(),
         format: last("log-format").unwrap_or_default(),
+        level: last("log-level").unwrap_or_default(),
         debug: last("debug").is_some_and(|value| value == "true"),
     }
 }

@@ -26,7 +26,7 @@ use libcontainer::container::{self, NotifyRelay, Store};
 use libcontainer::process::sealed_exe::{self, Sealed};
 
 use crate::argv::parse_bool;
-use crate::cli::{Cli, Command, Global, given};
+use crate::cli::{Cli, Command, Global};
 use crate::logging::Log;
 use crate::root_dir::{self, Root};
 
@@ -57,6 +57,17 @@ impl Context<'_> {
 
     fn store(&self) -> Result<Store> {
         Ok(self.root()?.store)
+    }
+
+    /// Whether systemd makes the cgroup: crun's way to say it goes before runc's.
+    fn systemd_cgroup(&self) -> Result<bool> {
+        match self.global.cgroup_manager.as_deref() {
+            None | Some("") => Ok(self.global.systemd_cgroup),
+            Some("systemd") => Ok(true),
+            Some("cgroupfs") => Ok(false),
+            Some("disabled") => bail!("--cgroup-manager: containers without a cgroup are not supported yet"),
+            Some(manager) => bail!("--cgroup-manager: {manager:?} is none of cgroupfs, systemd and disabled"),
+        }
     }
 
     /// `--rootless`; none for `auto`.
@@ -132,7 +143,7 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<ExitCode, Failure> {
         Command::Ps(args) => finish(ps::run(context, &args), 1),
         Command::Resume(args) => finish(resume::run(context, &args), 1),
         Command::Run(args) => finish(run::run(context, &args, seal()?).context("creel run failed"), 1),
-        Command::Spec(args) => finish(spec::run(given(&args.bundle), args.rootless), 1),
+        Command::Spec(args) => finish(spec::run(&args), 1),
         Command::Start(args) => finish(start::run(context, &args), 1),
         Command::State(args) => finish(state::run(context, &args), 1),
         Command::Update(args) => finish(update::run(context, &args), 1),

@@ -25,7 +25,7 @@ pub fn run(context: Context<'_>, args: &cli::Run, sealed: Sealed) -> Result<u8> 
     }
     options.attach_console = true;
     options.console_size = Some(foreground::size);
-    let foreground = Foreground::prepare(!args.no_subreaper, context.log)?;
+    let foreground = Foreground::prepare(!args.create.no_subreaper, context.log)?;
     let launched = container::run(&store, &options, sealed)?;
     let (pid, start_time) = (launched.pid, launched.start_time);
     let outcome = foreground.attend(launched, context.log);

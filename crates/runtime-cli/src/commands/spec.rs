@@ -1,11 +1,13 @@
 //! `spec`: a config.json to start from, in the text that `runc spec` writes.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use libcontainer::host::CgroupFacts;
 use libcontainer::spec::CONFIG;
 
+use crate::cli::{self, given};
 use crate::logging::plain;
 
 const ROOTFUL: &str = include_str!("../spec_template/config.json");
@@ -17,12 +19,17 @@ const CGROUP_NAMESPACE: &str = ",\n\t\t\t{\n\t\t\t\t\"type\": \"cgroup\"\n\t\t\t
 const HOST_ID: &str = "\"hostID\": 0";
 
 /// Writes config.json into the bundle, unless there is one.
-pub fn run(bundle: Option<PathBuf>, rootless: bool) -> Result<u8> {
-    let bundle = bundle.unwrap_or_else(|| PathBuf::from("."));
+pub fn run(args: &cli::Spec) -> Result<u8> {
+    let bundle = given(&args.bundle).unwrap_or_else(|| PathBuf::from("."));
     if let Err(error) = std::fs::metadata(&bundle) {
         bail!("chdir {}: {}", bundle.display(), plain(&error));
     }
-    write(&bundle, &text(rootless, CgroupFacts::gather()?.is_unified(), effective_ids()))?;
+    let text = text(args.rootless, CgroupFacts::gather()?.is_unified(), effective_ids());
+    match given(&args.file) {
+        // As with crun, from the bundle on.
+        Some(file) => replace(&bundle.join(file), &text)?,
+        None => write(&bundle, &text)?,
+    }
     Ok(0)
 }
 
@@ -30,8 +37,11 @@ fn effective_ids() -> (u32, u32) {
     (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
 }
 
+fn replace(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).map_err(|error| anyhow!("open {}: {}", path.display(), plain(&error)))
+}
+
 fn write(bundle: &Path, text: &str) -> Result<()> {
-    use std::io::Write;
     let path = bundle.join(CONFIG);
     let mut file = match std::fs::File::create_new(&path) {
         Ok(file) => file,

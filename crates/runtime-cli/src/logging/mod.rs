@@ -1,42 +1,48 @@
 //! The log in the two formats of runc (logrus): engines read the last error from it.
 
+mod sink;
+
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::sync::OnceLock;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use libcontainer::container::Trace;
 use serde::Serialize;
 
-/// `--log`, `--log-format` and `--debug`.
+use sink::Sink;
+
+/// `--log`, `--log-format`, `--log-level` and `--debug`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogOptions {
-    /// The file to append to; stderr if empty.
+    /// The file to append to, or crun's name for a log daemon; stderr if empty.
     pub file: OsString,
     /// `text`, `json`, or empty for text.
     pub format: OsString,
-    /// Whether messages for the developer are wanted.
+    /// `error`, `warning`, `debug`, or empty for warning.
+    pub level: OsString,
+    /// Whether messages for the developer are wanted, whatever the level.
     pub debug: bool,
 }
 
 /// The one log of this program, for those who cannot be handed it.
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Where messages go. Errors also go to stderr, in plain words, when the log is a file.
+/// Where messages go. Errors also go to stderr, in plain words, when the log is elsewhere.
 #[derive(Debug, Default)]
 pub struct Log {
-    file: Option<File>,
+    sink: Option<Sink>,
     json: bool,
-    debug: bool,
+    level: Level,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+/// From what only developers want to know to what nobody may miss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Level {
     Debug,
+    #[default]
     Warning,
     Error,
 }
@@ -49,21 +55,42 @@ impl Level {
             Level::Error => "error",
         }
     }
+
+    fn named(name: &[u8]) -> Option<Level> {
+        [Level::Debug, Level::Warning, Level::Error].into_iter().find(|level| level.name().as_bytes() == name)
+    }
+
+    /// syslog(3).
+    fn severity(self) -> u8 {
+        match self {
+            Level::Debug => 7,
+            Level::Warning => 4,
+            Level::Error => 3,
+        }
+    }
 }
 
 impl Log {
     /// Opens the log as the options say.
     ///
     /// # Errors
-    /// For a format that there is not, and for a file that cannot be opened.
+    /// For a format or a level that there is not, and for a log that cannot be opened.
     pub fn open(options: &LogOptions) -> Result<Log> {
         let json = match options.format.as_encoded_bytes() {
             b"" | b"text" => false,
             b"json" => true,
             _ => bail!("invalid log-format: {}", options.format.display()),
         };
-        let file = (!options.file.is_empty()).then(|| open_file(&options.file)).transpose()?;
-        Ok(Log { file, json, debug: options.debug })
+        let level = match (options.debug, options.level.as_encoded_bytes()) {
+            (true, _) => Level::Debug,
+            (false, b"") => Level::default(),
+            (false, name) => match Level::named(name) {
+                Some(level) => level,
+                None => bail!("invalid log-level: {}", options.level.display()),
+            },
+        };
+        let sink = (!options.file.is_empty()).then(|| Sink::open(&options.file)).transpose()?;
+        Ok(Log { sink, json, level })
     }
 
     /// Makes this the one log of this program.
@@ -71,15 +98,15 @@ impl Log {
         LOG.get_or_init(|| self)
     }
 
-    /// Where the library tells its steps; nowhere without `--debug`.
+    /// Where the library tells its steps; nowhere unless that is asked for.
     pub fn trace(&self) -> Trace {
         let tell = |step: &str| LOG.get().into_iter().for_each(|log| log.debug(|| step));
-        Trace(self.debug.then_some(tell))
+        Trace((self.level == Level::Debug).then_some(tell))
     }
 
-    /// A message for the developer, shown with `--debug` only; made only if it is shown.
+    /// A message for the developer, shown if asked for; made only if it is shown.
     pub fn debug<D: Display>(&self, message: impl FnOnce() -> D) {
-        if self.debug {
+        if self.level == Level::Debug {
             self.write(Level::Debug, &message().to_string());
         }
     }
@@ -98,29 +125,22 @@ impl Log {
     pub fn error(&self, message: impl Display) {
         let message = message.to_string();
         self.write(Level::Error, &message);
-        if self.file.is_some() {
+        if self.sink.is_some() {
             to_stderr(&format!("{}\n", message.trim_end_matches('\n')));
         }
     }
 
     fn write(&self, level: Level, message: &str) {
+        if level < self.level {
+            return;
+        }
         let line = line(self.json, level, message, &now());
-        let Some(mut file) = self.file.as_ref() else { return to_stderr(&line) };
-        // One write per line: O_APPEND then keeps the lines of concurrent writers whole.
-        if let Err(error) = file.write_all(line.as_bytes()) {
+        let Some(sink) = &self.sink else { return to_stderr(&line) };
+        let text = if self.json || sink.wants_whole_lines() { &line } else { message };
+        if let Err(error) = sink.put(level, text) {
             to_stderr(&format!("cannot write to the log: {error}\n"));
         }
     }
-}
-
-fn open_file(path: &OsString) -> Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o644)
-        .custom_flags(rustix::fs::OFlags::SYNC.bits().cast_signed())
-        .open(path)
-        .map_err(|error| anyhow!("open {}: {}", path.display(), plain(&error)))
 }
 
 /// The text of an error without Rust's "(os error 2)", in lower case as C and Go programs print it.
@@ -212,11 +232,20 @@ mod tests {
     #[test]
     fn a_wrong_format_and_a_missing_directory_are_refused() {
         let open = |file: &str, format: &str| {
-            Log::open(&LogOptions { file: file.into(), format: format.into(), debug: false })
+            Log::open(&LogOptions { file: file.into(), format: format.into(), ..LogOptions::default() })
                 .expect_err("refused")
                 .to_string()
         };
         assert_eq!(open("", "xml"), "invalid log-format: xml");
         assert_eq!(open("/nowhere/log", "json"), "open /nowhere/log: no such file or directory");
+    }
+
+    #[test]
+    fn debug_goes_before_a_level() {
+        let level = |level: &str, debug| Log::open(&LogOptions { level: level.into(), debug, ..LogOptions::default() });
+        assert_eq!(level("", false).expect("a log").level, Level::Warning);
+        assert_eq!(level("error", false).expect("a log").level, Level::Error);
+        assert_eq!(level("error", true).expect("a log").level, Level::Debug);
+        assert_eq!(level("loud", false).expect_err("none").to_string(), "invalid log-level: loud");
     }
 }
