@@ -170,6 +170,30 @@ def hugetlb_or_an_error(t):
         t.none_left()
 
 
+@case(crun="1.8.1 leaves the cgroups behind")
+def the_weight_of_a_device_or_an_error(t):
+    """It takes BFQ, and a disk that it schedules; a weight for any other must not get lost silently."""
+    t.linux["resources"]["blockIO"] = {"weight": 500, "weightDevice": [{"major": 4095, "minor": 7, "weight": 300}]}
+    t.process["args"] = ["sleep", "1000"]
+    t.save()
+    result = t.rt("run", "-d", t.id, code={0, 1})
+    if result.code == 0:
+        if os.path.exists(f"{group(t, 'blkio')}/{'blkio' if V1 else 'io'}.bfq.weight_device"):
+            t.contains(value(t, "blkio", "blkio.bfq.weight_device", "io.bfq.weight"), "4095:7 300")
+    else:
+        if t.name == "creel":
+            t.contains(result.said, "weight")
+        t.none_left()
+
+
+@case(crun="1.8.1 leaves the cgroups behind")
+def rdma_of_a_device_that_is_not_there_is_refused(t):
+    t.linux["resources"]["rdma"] = {"no-such-hca": {"hcaHandles": 3, "hcaObjects": 1000}}
+    result = t.refused("rdma")
+    if t.name == "creel":
+        t.contains(result.said, "linux.resources.rdma")
+
+
 @case()
 def an_absolute_path_is_below_the_root(t):
     t.linux["cgroupsPath"] = f"/{t.id}-group"
