@@ -4,8 +4,8 @@ the shim on cgroup v2, under the containerd that is installed here.
 
     test-lab.py [--layouts LIST] [--cases PATTERN] [--tests LIST] [--shim PATTERN] [--peers LIST] [--quick]
 
-Layouts: v2 (systemd, AppArmor), v2-user (the same, as a user with a systemd user manager), hybrid, v1. Everything is
-built here and run there. --quick is what CI has time for. The last line is `lab: N passed, N failed, N skipped`.
+Layouts: v2 (systemd, AppArmor), v2-user (the same, as a user with a systemd user manager), hybrid, v1, selinux (labels
+only). Everything is built here and run there. --quick is what CI has time for. The last line is `lab: N passed, N failed, N skipped`.
 
 LAB names the tool that boots the machines; without it everything is skipped. Emulation makes a guest some fifteen times
 slower than its host: BLACKBOX_PATIENCE (10) makes time-outs longer and long loops shorter there.
@@ -27,7 +27,10 @@ LAYOUTS = {
     "v2-user": ["--cgroup", "v2", "--user", "tester"],
     "hybrid": ["--cgroup", "hybrid"],
     "v1": ["--cgroup", "v1"],
+    "selinux": ["--cgroup", "v2", "--lsm", "selinux"],
 }
+# A layout that is there for these cases alone.
+ONLY = {"selinux": r"^labels\."}
 AT_ONCE = 2  # a machine takes a core
 PATIENCE = float(os.environ.get("BLACKBOX_PATIENCE", 10))
 TIMEOUT = 3600  # seconds for one layout
@@ -37,7 +40,7 @@ PACKAGES = "python3"  # for the guest's image; whoever asks for the same package
 QUICK_LAYOUTS = "v2,v2-user"
 QUICK_TESTS = "cgroups::"
 QUICK_CASES = (
-    r"^(cgroups|cgroup_mounts|limits|freezing|delegation|systemd)\.|^lifecycle\.[a-d]"
+    r"^(cgroups|cgroup_mounts|limits|freezing|delegation|systemd|labels)\.|^lifecycle\.[a-d]"
     r"|^events\.(stats|lack|state_and_list)|^update\.(memory|all_at_once|devices)"
 )
 QUICK_SHIM = r"status_and_streams|running_out_of_memory|the_end_of_an_exec|shim_that_is_killed|^(resources|unified)\."
@@ -82,9 +85,9 @@ class Layout:
         runtimes = [runtime, *(peer for peer in options.peers.split(",") if peer)]
         programs = [f"/engine/{os.path.basename(path)}" for path in CONTAINERD]
         what = {
-            "library": None if options.tests == "none" else [tests, patterns],
+            "library": None if options.tests == "none" or name in ONLY else [tests, patterns],
             # Containers without root are not there yet, and the suite needs a private host.
-            "blackbox": [runtimes, options.cases] if root and options.cases != "none" else None,
+            "blackbox": [runtimes, ONLY.get(name, options.cases)] if root and options.cases != "none" else None,
             # The other layouts are those of other hosts, where `make engines` runs.
             "shim": [shim, programs, options.shim] if name == "v2" and options.shim != "none" else None,
             "patience": PATIENCE,

@@ -68,6 +68,7 @@ else
         skip "runtime-tools validation: $why"
     fi
     if [[ -n ${built:-} ]]; then
+        suite "every field and flag is in some case" '^$' tests/oci-validation/blackbox/coverage.py "$RUNTIME"
         engines "$built"
         images "$built"
     fi
