@@ -10,6 +10,7 @@ use super::{Store, require_state};
 use crate::cgroups::stats::Stats;
 use crate::cgroups::{Cgroup, OomWatch};
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
+use crate::intel_rdt::RdtStats;
 
 /// What a container has used so far.
 ///
@@ -19,6 +20,14 @@ pub fn stats(store: &Store, id: &str) -> Result<Stats> {
     let state = require_state(&store.open(id)?, id)?;
     state.open_init()?.ok_or_else(|| not_running(id))?;
     state.cgroup.stats()
+}
+
+/// What its class of service has and uses; `None` if it has none.
+///
+/// # Errors
+/// [`Kind::NotFound`] if it does not exist.
+pub fn rdt_stats(store: &Store, id: &str) -> Result<Option<RdtStats>> {
+    Ok(require_state(&store.open(id)?, id)?.intel_rdt.map(|group| group.stats()))
 }
 
 /// Watches a container for lack of memory from now on, for a loop of the caller's own; `None` if it has no memory cgroup.

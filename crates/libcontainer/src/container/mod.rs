@@ -24,7 +24,7 @@ mod update;
 
 pub use create::{create, run};
 pub use delete::{delete, delete_own};
-pub use events::{Event, Events, events, stats, watch_oom};
+pub use events::{Event, Events, events, rdt_stats, stats, watch_oom};
 pub use exec::exec;
 pub use kill::kill;
 pub use matching::ids_matching;

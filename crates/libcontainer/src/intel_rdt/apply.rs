@@ -123,11 +123,11 @@ impl RdtGroup {
         Error::new(Kind::NotFound, format!("{}: the class of service is gone", place.display()))
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(super) fn file(&self, name: &str) -> String {
         if self.name.is_empty() { name.to_owned() } else { format!("{}/{name}", self.name) }
     }
 
-    fn monitoring_dir(&self) -> Option<String> {
+    pub(super) fn monitoring_dir(&self) -> Option<String> {
         self.monitoring.as_ref().map(|name| self.file(&format!("mon_groups/{name}")))
     }
 }

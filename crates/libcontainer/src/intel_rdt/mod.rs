@@ -4,6 +4,8 @@
 mod apply;
 mod plan;
 mod schemata;
+mod stats;
 
 pub use apply::{Changed, RdtGroup};
 pub use plan::{NewSchemata, RdtPlan, group_name, plan, plan_update};
+pub use stats::{BandwidthStats, CacheStats, L3CacheInfo, MemBwInfo, RdtStats};

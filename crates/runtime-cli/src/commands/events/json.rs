@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use libcontainer::cgroups::stats::{self, HugetlbStats, IoEntry, MemoryCounter, MemoryStats, Pressure, UNLIMITED};
+use libcontainer::intel_rdt::RdtStats;
 use serde::Serialize;
 
 /// One line.
@@ -17,8 +18,9 @@ pub struct Event<'a> {
 
 impl<'a> Event<'a> {
     /// What was used so far.
-    pub fn stats(id: &'a str, stats: &'a stats::Stats) -> Event<'a> {
-        Event { kind: "stats", id, data: Some(Data::from(stats)) }
+    pub fn stats(id: &'a str, stats: &'a stats::Stats, rdt: Option<&'a RdtStats>) -> Event<'a> {
+        let data = Data { intel_rdt: rdt.map_or(Rdt::None {}, Rdt::Some), ..Data::from(stats) };
+        Event { kind: "stats", id, data: Some(data) }
     }
 
     /// Lack of memory.
@@ -43,8 +45,8 @@ struct Data<'a> {
     pids: Pids,
     blkio: Blkio<'a>,
     hugetlb: BTreeMap<&'a str, Hugetlb>,
-    /// Neither is there yet; runc has both in every line.
-    intel_rdt: BTreeMap<(), ()>,
+    intel_rdt: Rdt<'a>,
+    /// It is not there yet; runc has it in every line.
     network_interfaces: Option<()>,
 }
 
@@ -61,10 +63,18 @@ impl<'a> From<&'a stats::Stats> for Data<'a> {
             },
             blkio: Blkio::from(&stats.io),
             hugetlb: hugetlb.collect(),
-            intel_rdt: BTreeMap::new(),
+            intel_rdt: Rdt::None {},
             network_interfaces: None,
         }
     }
+}
+
+/// An object in any case, as in runc.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Rdt<'a> {
+    Some(&'a RdtStats),
+    None {},
 }
 
 #[derive(Serialize)]
@@ -318,7 +328,14 @@ mod tests {
     use super::*;
 
     fn printed(stats: &Stats) -> String {
-        serde_json::to_string(&Event::stats("c1", stats)).expect("json")
+        serde_json::to_string(&Event::stats("c1", stats, None)).expect("json")
+    }
+
+    #[test]
+    fn a_class_of_service_is_told_in_runcs_words() {
+        let rdt = RdtStats { schemata: vec!["L3:0=f".into()], l3_cache_schema: "L3:0=f".into(), ..RdtStats::default() };
+        let line = serde_json::to_string(&Event::stats("c1", &Stats::default(), Some(&rdt))).expect("json");
+        assert!(line.contains(r#""intel_rdt":{"l3_cache_schema":"L3:0=f","schemata":["L3:0=f"]},"#), "{line}");
     }
 
     #[test]

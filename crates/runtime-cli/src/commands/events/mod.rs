@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use anyhow::{Result, anyhow, bail};
 use libcontainer::cgroups::stats::Stats;
 use libcontainer::container::{self, Event};
+use libcontainer::intel_rdt::RdtStats;
 
 use self::table::Table;
 use super::{Context, check_id};
@@ -32,15 +33,18 @@ pub fn run(context: Context<'_>, args: &cli::Events) -> Result<u8> {
         _ => bail!("invalid format option"),
     };
     let header = matches!(format, Format::Table(_)).then(Table::header);
+    let json = matches!(format, Format::Json);
+    // The table has no column for it; and a container that is gone by now has told enough.
+    let rdt = || json.then(|| container::rdt_stats(&store, &args.id).ok().flatten()).flatten();
     if args.stats {
         let stats = container::stats(&store, &args.id)?;
-        say(&(header.unwrap_or_default() + &format.stats(&args.id, &stats)?))?;
+        say(&(header.unwrap_or_default() + &format.stats(&args.id, &stats, rdt().as_ref())?))?;
         return Ok(0);
     }
     let mut events = container::events(&store, &args.id, args.interval)?;
     if let Some(header) = header {
         // A person is looking, and does not want to wait for the first interval to be over.
-        let first = format.stats(&args.id, &container::stats(&store, &args.id)?)?;
+        let first = format.stats(&args.id, &container::stats(&store, &args.id)?, None)?;
         if !say(&(header + &first))? {
             return Ok(0);
         }
@@ -48,7 +52,7 @@ pub fn run(context: Context<'_>, args: &cli::Events) -> Result<u8> {
     let stdout = std::io::stdout();
     while let Some(event) = events.next(Some(stdout.as_fd()))? {
         let text = match event {
-            Event::Stats(stats) => format.stats(&args.id, &stats)?,
+            Event::Stats(stats) => format.stats(&args.id, &stats, rdt().as_ref())?,
             Event::Oom => format.oom(&args.id)?,
         };
         if !say(&text)? {
@@ -59,9 +63,9 @@ pub fn run(context: Context<'_>, args: &cli::Events) -> Result<u8> {
 }
 
 impl Format {
-    fn stats(&mut self, id: &str, stats: &Stats) -> Result<String> {
+    fn stats(&mut self, id: &str, stats: &Stats, rdt: Option<&RdtStats>) -> Result<String> {
         match self {
-            Format::Json => output::json_line(&json::Event::stats(id, stats)),
+            Format::Json => output::json_line(&json::Event::stats(id, stats, rdt)),
             Format::Table(table) => Ok(table.row(stats)),
         }
     }
