@@ -3,6 +3,7 @@
 //! Pure: the same spec, request and host facts give the same plan, which can be printed, compared and kept as a golden
 //! file. What acts on the kernel carries it out and decides nothing.
 
+use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
@@ -152,6 +153,7 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     let intel_rdt = linux.intel_rdt.as_ref().map(plan_rdt).transpose()?;
     let mut warnings = [rootfs.warnings.clone(), process.capabilities.warnings.clone()].concat();
     warnings.extend(tell_unknown(&spec.unknown));
+    warnings.extend(tell_not_looked_at(&spec.annotations));
     warnings.extend(cgroups::tell_unknown_access(linux.resources.as_ref().map_or(&[][..], |limits| &limits.devices)));
     warnings.extend(cgroup.unit.iter().flat_map(|unit| unit.warnings.clone()));
     warnings.extend(intel_rdt.iter().filter_map(|rdt| rdt.warning.clone()));
@@ -195,6 +197,21 @@ fn cgroup_owner(spec: &Spec, namespaces: &NamespacesPlan, userns: Option<&Userns
 pub fn plan_exec(process: &Process, spec: &Spec, request: &Request, facts: &ProcessFacts) -> Result<ProcessPlan> {
     let process = inherit(process.clone(), spec.process.as_ref());
     plan_process(&process, spec, request, facts, false).during(Phase::Plan)
+}
+
+/// crun's annotations that change what it does, and nothing here.
+const NOT_LOOKED_AT: [&str; 6] = [
+    "run.oci.handler",
+    "run.oci.seccomp.plugins",
+    "run.oci.seccomp_fail_unknown_syscall",
+    "run.oci.systemd.subgroup",
+    "run.oci.systemd.force_cgroup_v1",
+    "run.oci.delegate-cgroup",
+];
+
+fn tell_not_looked_at(annotations: &BTreeMap<String, String>) -> impl Iterator<Item = String> {
+    let there = NOT_LOOKED_AT.iter().filter(|name| annotations.contains_key(**name));
+    there.map(|name| format!("annotations[\"{name}\"]: it is crun's, and has no effect in this version of creel"))
 }
 
 /// Warnings of fields that are not known; no more than a log, or a shim's worker, can do with.

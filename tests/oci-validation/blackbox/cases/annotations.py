@@ -135,3 +135,11 @@ def a_file_for_hooks_that_cannot_be_opened_fails_the_create(t):
     print_to(t, "stderr", createRuntime="true")
     annotate(t, **{"hooks.stderr": f"{t.directory}/none/file"})
     t.refused("none/file")
+
+
+@case(runc=RUNC, crun="looks at them")
+def what_is_not_looked_at_is_told(t):
+    annotate(t, handler="wasm", **{"systemd.subgroup": "inner"})
+    said = t.run("true").said
+    for name in ("run.oci.handler", "run.oci.systemd.subgroup"):
+        t.contains(said, name)
