@@ -142,3 +142,100 @@ fn annotations(version: &str, commit: &str) -> BTreeMap<&'static str, String> {
     }
     annotations
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::spec::Spec;
+
+    fn document() -> Value {
+        serde_json::to_value(features("1.2.3", "abc")).expect("JSON")
+    }
+
+    fn keys(value: &Value) -> Vec<&str> {
+        value.as_object().expect("an object").keys().map(String::as_str).collect()
+    }
+
+    fn strings(value: &Value) -> Vec<&str> {
+        value.as_array().expect("a list").iter().map(|one| one.as_str().expect("a string")).collect()
+    }
+
+    /// features.md and features-linux.md of 1.3.0: nothing that they do not have may be there.
+    #[test]
+    fn the_members_are_those_of_the_specification() {
+        let document = document();
+        let linux = &document["linux"];
+        let top = [
+            "annotations",
+            "hooks",
+            "linux",
+            "mountOptions",
+            "ociVersionMax",
+            "ociVersionMin",
+            "potentiallyUnsafeConfigAnnotations",
+        ];
+        assert_eq!(keys(&document), top);
+        let platform = [
+            "apparmor",
+            "capabilities",
+            "cgroup",
+            "intelRdt",
+            "memoryPolicy",
+            "mountExtensions",
+            "namespaces",
+            "netDevices",
+            "seccomp",
+            "selinux",
+        ];
+        assert_eq!(keys(linux), platform);
+        assert_eq!(keys(&linux["cgroup"]), ["rdma", "systemd", "systemdUser", "v1", "v2"]);
+        assert_eq!(keys(&linux["intelRdt"]), ["enabled", "monitoring", "schemata"]);
+        let seccomp = ["actions", "archs", "enabled", "knownFlags", "operators", "supportedFlags"];
+        assert_eq!(keys(&linux["seccomp"]), seccomp);
+        assert_eq!(keys(&linux["memoryPolicy"]), ["flags", "modes"]);
+        for switch in ["apparmor", "selinux", "netDevices"] {
+            assert_eq!(keys(&linux[switch]), ["enabled"]);
+        }
+        assert!(document["annotations"].as_object().expect("an object").values().all(Value::is_string));
+    }
+
+    /// What is named must be recognised; what is not, is refused.
+    #[test]
+    fn what_is_named_is_known() {
+        let document = document();
+        for version in ["ociVersionMin", "ociVersionMax"] {
+            let config = json!({ "ociVersion": document[version] }).to_string();
+            Spec::parse(config.as_bytes(), Path::new("config.json")).expect(version);
+        }
+        for name in strings(&document["linux"]["namespaces"]) {
+            let namespace = serde_json::from_value(json!({ "type": name })).expect(name);
+            crate::namespaces::plan(&[namespace]).expect(name);
+        }
+        let profile = |changed: Value| {
+            let mut profile = json!({"defaultAction": "SCMP_ACT_ERRNO", "listenerPath": "/agent"});
+            profile.as_object_mut().expect("an object").extend(changed.as_object().expect("an object").clone());
+            seccomp::plan_annotated(Some(&serde_json::from_value(profile).expect("seccomp")), &BTreeMap::new())
+        };
+        let lists = &document["linux"]["seccomp"];
+        for name in strings(&lists["archs"]) {
+            profile(json!({ "architectures": [name] })).expect(name);
+        }
+        for name in strings(&lists["supportedFlags"]) {
+            profile(json!({ "flags": [name] })).expect(name);
+        }
+        for name in strings(&lists["operators"]) {
+            let rule =
+                json!({"names": ["mkdir"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 1, "op": name}]});
+            profile(json!({ "syscalls": [rule] })).expect(name);
+        }
+        for name in strings(&lists["actions"]) {
+            profile(json!({ "syscalls": [{"names": ["mkdir"], "action": name}] })).expect(name);
+        }
+        profile(json!({ "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTHING"}] }))
+            .expect_err("no such action");
+    }
+}
