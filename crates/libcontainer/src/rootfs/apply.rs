@@ -29,10 +29,10 @@ impl Rootfs {
 }
 
 /// Makes files with exactly the permissions that are asked for, until it is dropped.
-struct NoUmask(Mode);
+pub(super) struct NoUmask(Mode);
 
 impl NoUmask {
-    fn new() -> NoUmask {
+    pub(super) fn new() -> NoUmask {
         NoUmask(umask(Mode::empty()))
     }
 }
@@ -111,7 +111,7 @@ fn readonly_root(plan: &RootfsPlan) -> Result<()> {
         .during(Phase::Rootfs)
 }
 
-fn make_readonly(root: &Root, path: &Path) -> Result<()> {
+pub(super) fn make_readonly(root: &Root, path: &Path) -> Result<()> {
     use std::os::fd::AsFd;
     let mount = root.resolve(path, OFlags::PATH)?;
     patiently(|| mount_setattr(mount.as_fd(), c"", false, &RDONLY)).sys("mount_setattr", path.display())

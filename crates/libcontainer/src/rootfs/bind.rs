@@ -75,11 +75,24 @@ impl HostTree {
     }
 }
 
+impl Bind {
+    /// What of the host's it is.
+    pub(super) fn tree(&self) -> HostTree {
+        let Bind { source, recursive, source_nofollow, idmap, .. } = self;
+        HostTree { path: source.clone(), recursive: *recursive, nofollow: *source_nofollow, idmap: *idmap }
+    }
+}
+
 pub(super) fn mount(root: &Root, step: &MountStep, bind: &Bind, sources: &Sources<'_>) -> Result<()> {
     if bind.copy_symlink && copy_symlink(root, step, bind)? {
         return Ok(());
     }
     let tree = clone(step, bind, sources)?;
+    put(root, step, bind, tree)
+}
+
+/// Mounts the source, which is open already.
+pub(super) fn put(root: &Root, step: &MountStep, bind: &Bind, tree: OwnedFd) -> Result<()> {
     if bind.procfs && !is_procfs(&tree, bind)? {
         let why = format!("{} is not procfs, and nothing else may become /proc", bind.source.display());
         return Err(Error::invalid(format!("mounts[{}].source", step.index), why));
@@ -109,12 +122,7 @@ fn is_procfs(tree: &OwnedFd, bind: &Bind) -> Result<bool> {
 /// The root of a user namespace may find a directory on the way closed that the host's root would pass, and may not map
 /// the ids of a file system of the host's: then it is fetched from outside.
 fn clone(step: &MountStep, bind: &Bind, sources: &Sources<'_>) -> Result<OwnedFd> {
-    let tree = HostTree {
-        path: bind.source.clone(),
-        recursive: bind.recursive,
-        nofollow: bind.source_nofollow,
-        idmap: bind.idmap,
-    };
+    let tree = bind.tree();
     let result = match (bind.idmap, sources.outside) {
         (Some(_), Some(outside)) => outside(&tree),
         (None, Some(outside)) => match tree.open(&sources.maps) {

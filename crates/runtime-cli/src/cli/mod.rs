@@ -85,6 +85,8 @@ pub enum Command {
     Kill(Kill),
     /// List the containers of this root directory
     List(List),
+    /// Add mounts to a container that lives, or remove some
+    Mounts(Mounts),
     /// Suspend all processes of a container
     Pause(Target),
     /// Show the processes of a container
@@ -292,6 +294,20 @@ pub struct List {
     /// Print the containers' ids only
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// `mounts`.
+#[derive(Debug, Args)]
+pub struct Mounts {
+    /// add, or remove, which looks at the destinations only
+    #[arg(value_name = "add|remove")]
+    pub action: String,
+    /// The container
+    #[arg(value_name = "container-id")]
+    pub id: String,
+    /// A JSON list like config.json's mounts; - for stdin
+    #[arg(value_name = "file", value_parser = path())]
+    pub file: PathBuf,
 }
 
 /// `ps`.

@@ -8,6 +8,7 @@ mod exec_process;
 mod features;
 mod kill;
 mod list;
+mod mounts;
 mod pause;
 mod ps;
 mod resume;
@@ -19,6 +20,8 @@ mod update;
 mod update_limits;
 mod version;
 
+use std::io::Read;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
@@ -27,7 +30,7 @@ use libcontainer::process::sealed_exe::{self, Sealed};
 
 use crate::argv::parse_bool;
 use crate::cli::{Cli, Command, Global};
-use crate::logging::Log;
+use crate::logging::{Log, plain};
 use crate::root_dir::{self, Root};
 
 /// The status of an `exec` that did not come to execute anything; others end with 1.
@@ -91,6 +94,18 @@ fn check_id(id: &str) -> Result<()> {
     Ok(())
 }
 
+/// The JSON in a file, or on stdin if that is `-`, and its name for messages.
+fn read_json(path: &Path) -> Result<(String, Vec<u8>)> {
+    let (name, text) = if path == Path::new("-") {
+        let mut text = Vec::new();
+        ("stdin".to_owned(), std::io::stdin().read_to_end(&mut text).map(|_| text))
+    } else {
+        (path.display().to_string(), std::fs::read(path))
+    };
+    let text = text.map_err(|error| anyhow!("open {name}: {}", plain(&error)))?;
+    Ok((name, text))
+}
+
 /// Does something to the container or, with `--regex`, to every one that matches. There, one that fails is told and does
 /// not keep the others from it; the status is then 1.
 fn each(
@@ -139,6 +154,7 @@ pub fn dispatch(cli: Cli, log: &Log) -> Result<ExitCode, Failure> {
         Command::Features => finish(features::run(), 1),
         Command::Kill(args) => finish(kill::run(context, &args), 1),
         Command::List(args) => finish(list::run(context, &args), 1),
+        Command::Mounts(args) => finish(mounts::run(context, &args, seal()?), 1),
         Command::Pause(args) => finish(pause::run(context, &args), 1),
         Command::Ps(args) => finish(ps::run(context, &args), 1),
         Command::Resume(args) => finish(resume::run(context, &args), 1),

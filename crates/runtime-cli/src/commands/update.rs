@@ -1,16 +1,14 @@
 //! `update`: other limits for a container that lives.
 
-use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use libcontainer::container;
 use libcontainer::intel_rdt::NewSchemata;
 use libcontainer::spec::Resources;
 
-use super::{Context, check_id, update_limits};
+use super::{Context, check_id, read_json, update_limits};
 use crate::cli::{self, given};
-use crate::logging::plain;
 
 /// Changes the limits.
 pub fn run(context: Context<'_>, args: &cli::Update) -> Result<u8> {
@@ -30,12 +28,6 @@ pub fn run(context: Context<'_>, args: &cli::Update) -> Result<u8> {
 }
 
 fn from_file(path: &Path) -> Result<Resources> {
-    let (name, text) = if path == Path::new("-") {
-        let mut text = Vec::new();
-        ("stdin".to_owned(), std::io::stdin().read_to_end(&mut text).map(|_| text))
-    } else {
-        (path.display().to_string(), std::fs::read(path))
-    };
-    let text = text.map_err(|error| anyhow!("open {name}: {}", plain(&error)))?;
+    let (name, text) = read_json(path)?;
     Ok(update_limits::from_json(&text).map_err(|error| error.within(name))?)
 }

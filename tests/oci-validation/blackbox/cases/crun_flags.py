@@ -39,7 +39,7 @@ def spec_writes_another_file(t):
     t.save()
     t.rt("spec", "-f", "other.json")
     t.contains(json.load(open(f"{t.bundle}/other.json"))["ociVersion"], "1.")
-    t.rt("spec", "-f", "other.json")  # over what is there
+    t.rt("spec", "--file", "other.json")  # over what is there
 
 
 # --- the log
