@@ -36,6 +36,10 @@ impl LiveMounts<'_> {
     /// For a source that cannot be had, and what cannot be added to a container that lives.
     pub fn open<'a>(plan: &'a RootfsPlan, maps: &MapNamespaces<'_>) -> Result<LiveMounts<'a>> {
         let open = |step: &'a MountStep| match &step.action {
+            Action::Bind(bind) if bind.copy_symlink => {
+                let why = "copy-symlink makes no mount: it is for containers that are being made";
+                Err(Error::invalid(format!("mounts[{}].options", step.index), why))
+            }
             Action::Bind(bind) => {
                 let tree = open_source(bind.tree(), maps);
                 Ok((step, Some(tree.within(|| format!("mounts[{}].source", step.index))?)))

@@ -114,6 +114,8 @@ def mounts_want_a_container_that_lives_and_a_list(t):
     t.sleeper()
     t.contains(t.rt("mounts", "add", t.id, t.file("list", '{"a": 1}'), code=1).said, "list")
     t.contains(t.rt("mounts", "add", t.id, t.file("list", '[{"destination": 1}]'), code=1).said, "[0].destination")
+    said = t.rt("mounts", "add", t.id, t.file("list", json.dumps([bind("/etc", "/x", "copy-symlink")])), code=1).said
+    t.contains(said, "mounts[0].options")
     t.contains(t.rt("mounts", "move", t.id, t.file("list", "[]"), code=1).said, "move")
     t.rt("mounts", "remove", t.id, "-", text='[{"destination": "/etc"}]', code=1)
     t.rt("mounts", "add", t.id, "-", text="[]")
