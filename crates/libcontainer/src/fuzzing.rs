@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::cgroups::{self, Cgroup};
 use crate::error::{Error, Result};
-use crate::host::{CgroupFacts, Hierarchy, HostFacts, ProcessFacts, SystemdFacts};
+use crate::host::{CgroupFacts, Hierarchy, HostFacts, ProcessFacts, ResctrlFacts, SystemdFacts};
 use crate::plan::{self, Request};
 use crate::seccomp::{self, Filter};
 use crate::spec::{self, Resources, Spec};
@@ -100,7 +100,9 @@ fn facts(v1: bool, systemd: bool) -> HostFacts {
     };
     let process = ProcessFacts { last_capability: 40, ..ProcessFacts::default() };
     let systemd = systemd.then(|| SystemdFacts { version: 252, control_group: "/".into(), ..SystemdFacts::default() });
-    HostFacts { process, cgroups, systemd }
+    let resctrl =
+        ResctrlFacts { l3_cache: true, bandwidth_step: Some(10), monitoring: true, ..ResctrlFacts::default() };
+    HostFacts { process, cgroups, systemd, resctrl: Some(resctrl) }
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ def spec_writes_another_file(t):
 # --- the log
 
 
-@case(runc=RUNC)
+@case(runc=RUNC, crun="1.8.1 has no --log-level")
 def a_log_level_is_one_of_three(t):
     t.globals = ["--log-level", "loud"]
     t.rt("list", code=(1, 64))
