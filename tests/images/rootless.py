@@ -7,9 +7,11 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
+import time
 
 import oci
 from oci import Layer
@@ -177,6 +179,50 @@ def case_rootless_run_mounts_an_overlay(context):
             assert done.returncode == 5 and os.stat(upper).st_uid == UID, done
             one.image("unbundle", "kept")
             assert not os.listdir(os.path.join(one.store, "containers"))
+
+
+def case_rootless_bundle_that_runs_stays(context):
+    """Although its overlay is mounted in a namespace that nobody else sees, and whoever mounted it was killed."""
+    name = image(context)
+    for runtime in runtimes(context):
+        with user(context) as one:
+            one.image("pull", "--quiet", name)
+            script = "while :; do echo x > /tmp/file; sleep 0.05; done"
+            line = one.command(one.tool, "run", "--runtime", runtime_path(one, runtime), "--name", "stays", name, "sh", "-c", script)
+            file = os.path.join(one.store, "containers", "stays", "upper", "tmp", "file")
+            process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=one.environment())
+            container = None
+            try:
+                deadline = time.monotonic() + 20
+                while not os.path.exists(file):
+                    assert time.monotonic() < deadline, "the container does not write"
+                    time.sleep(0.05)
+                container = inside(f"upperdir={os.path.join(one.store, 'containers', 'stays', 'upper')},")
+                process.kill()
+                process.wait()
+                assert container and "runs in it" in one.image("unbundle", "stays", code=1)[1], container
+                assert os.path.exists(file)
+            finally:
+                process.kill()
+                process.wait()
+                # With its process, the runtime ends too.
+                for number in container or []:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(number, signal.SIGKILL)
+            deadline = time.monotonic() + 20
+            while one.does(one.tool, "unbundle", "stays").returncode:
+                assert time.monotonic() < deadline, "the container is dead, and the bundle still there"
+                time.sleep(0.2)
+
+
+def inside(options):
+    """The processes whose root is an overlay with these options."""
+    found = []
+    for number in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{number}/mountinfo", encoding="utf-8") as file:
+            if any(line.split()[4] == "/" and options in line for line in file):
+                found.append(int(number))
+    return found
 
 
 def runtime_path(one, runtime):

@@ -13,7 +13,7 @@ use super::tar::{Archive, Entry, Kind, Segment, Shown};
 use super::{Omitted, Privilege, components, links, whiteout};
 use crate::error::{Error, Result, SysContext};
 
-/// How much memory the paths of directories without a member of their own may take.
+/// How much memory the paths of directories without a member of their own, and of those with whiteouts, may take.
 const MOST_IMPLIED: usize = 16 << 20;
 
 /// A layer that is being unpacked.
@@ -24,8 +24,8 @@ pub struct Layer {
     /// Directories that were made only because something lies in them.
     pub(super) implied: BTreeSet<Vec<u8>>,
     implied_bytes: usize,
-    /// Whiteouts that were made; without any, a directory that becomes opaque has none to lose.
-    pub(super) whiteouts: u64,
+    /// Directories that whiteouts were made in; without any, one that becomes opaque has none to lose.
+    pub(super) whited: BTreeSet<Vec<u8>>,
     pub(super) opaque_root: bool,
 }
 
@@ -33,6 +33,7 @@ pub struct Layer {
 pub struct Done {
     pub members: u64,
     pub implied: BTreeSet<Vec<u8>>,
+    pub whited: BTreeSet<Vec<u8>>,
     pub opaque_root: bool,
     pub omitted: Omitted,
 }
@@ -48,7 +49,7 @@ impl Layer {
             members: 0,
             implied: BTreeSet::from([Vec::new()]),
             implied_bytes: 0,
-            whiteouts: 0,
+            whited: BTreeSet::new(),
             opaque_root: false,
         })
     }
@@ -79,7 +80,22 @@ impl Layer {
     pub fn finish(self) -> Result<Done> {
         self.place.finish()?;
         let (members, implied, omitted) = (self.members, self.implied, self.setter.omitted);
-        Ok(Done { members, implied, opaque_root: self.opaque_root, omitted })
+        Ok(Done { members, implied, whited: self.whited, opaque_root: self.opaque_root, omitted })
+    }
+
+    /// Notes that the current directory has a whiteout.
+    pub(super) fn note_whiteout(&mut self) -> Result<()> {
+        let path = self.place.path_of(b"");
+        let path = path.strip_suffix(b"/").unwrap_or(&path);
+        if self.whited.contains(path) {
+            return Ok(());
+        }
+        self.implied_bytes += path.len() + 64;
+        if self.implied_bytes > MOST_IMPLIED {
+            return Err(Error::corrupt("layer", "has too many directories with whiteouts"));
+        }
+        self.whited.insert(path.to_vec());
+        Ok(())
     }
 
     fn go(&mut self, parents: &[&[u8]]) -> Result<()> {

@@ -117,6 +117,8 @@ pub struct Unpacked {
     /// Directories that the archive uses and does not describe, `""` for the root. What they look like is up to the
     /// layers below; here they are root's, 0755, of 1970.
     pub implied: BTreeSet<Vec<u8>>,
+    /// Directories in which there is a whiteout.
+    pub whited: BTreeSet<Vec<u8>>,
     /// The layer hides all layers below it.
     pub opaque_root: bool,
     /// What could not be had.
@@ -150,6 +152,7 @@ pub fn unpack<R: Read + Send>(
             size,
             members: done.members,
             implied: done.implied,
+            whited: done.whited,
             opaque_root: done.opaque_root,
             omitted: done.omitted,
         })

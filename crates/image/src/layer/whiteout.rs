@@ -67,8 +67,7 @@ fn hide(layer: &mut Layer, name: &[u8]) -> Result<()> {
     match overlay::make_whiteout(here.as_fd(), name) {
         Ok(()) => {
             here.touched = true;
-            layer.whiteouts += 1;
-            Ok(())
+            layer.note_whiteout()
         }
         Err(Errno::EXIST) => {
             let stat = layer.place.stat(name)?;
@@ -94,7 +93,7 @@ fn cover(layer: &mut Layer) -> Result<()> {
     }
     layer.opaque_root |= layer.place.at_root();
     layer.place.cover()?;
-    if layer.whiteouts > 0 {
+    if !layer.whited.is_empty() {
         let marks = layer.place.marks();
         let here = layer.place.here();
         here.touched |= remove_whiteouts(&*here, marks)?;

@@ -2,6 +2,9 @@
 //!
 //! What builders make by default has 8 MiB at most, and several layers are decoded side by side. A layer that wants more
 //! (`--long`, `--ultra`) waits for its turn, so that there is one of them at a time.
+//!
+//! The window is the floor: any byte of it may be asked for next. Measured, the peak of a pull is the window and 6 MiB: 14 MiB for
+//! a window of 8, 38 for 32, 70 for 64, 134 for 128, beyond which layers are refused.
 
 use std::io::{BufReader, Cursor, Read};
 use std::sync::{Condvar, Mutex, PoisonError};

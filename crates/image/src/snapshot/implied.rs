@@ -57,7 +57,7 @@ fn told_below(layers: &[Snapshot], open: &[OwnedFd], path: &[u8]) -> Result<Opti
 }
 
 /// Whether the layer hides what is below it at `path`, by what it has there or by an opaque directory on the way.
-fn covers(root: &OwnedFd, path: &[u8], marks: Marks) -> Result<bool> {
+pub fn covers(root: &OwnedFd, path: &[u8], marks: Marks) -> Result<bool> {
     let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([path.len()]);
     for end in ends {
         let part = &path[..end];
@@ -81,7 +81,8 @@ fn exists(root: &OwnedFd, path: &[u8]) -> Result<bool> {
     }
 }
 
-fn open_beneath(root: impl AsFd, path: &[u8]) -> Result<Option<OwnedFd>> {
+/// The directory `path` of a tree, reached through no symlink, if it is one.
+pub fn open_beneath(root: impl AsFd, path: &[u8]) -> Result<Option<OwnedFd>> {
     let path = if path.is_empty() { b"." } else { path };
     match openat2(root, path, DIRECTORY, Mode::empty(), PLAIN) {
         Ok(dir) => Ok(Some(dir)),

@@ -66,13 +66,11 @@ impl New {
             omitted: unpacked.omitted.clone(),
             boot: boot_id(),
         };
-        let mut implied = Vec::new();
-        for path in &unpacked.implied {
-            implied.extend_from_slice(path);
-            implied.push(0);
+        for (name, paths) in [("implied", &unpacked.implied), ("whited", &unpacked.whited)] {
+            let file = self.path.join(name);
+            let bytes: Vec<u8> = paths.iter().flat_map(|path| [path.as_slice(), &[0]].concat()).collect();
+            std::fs::write(&file, bytes).sys("write", file.display())?;
         }
-        let file = self.path.join("implied");
-        std::fs::write(&file, implied).sys("write", file.display())?;
         about.write(&self.path)?;
         let place = self.snapshots.place(&unpacked.diff_id);
         if let Some(parent) = place.parent() {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! snapshots/ALGORITHM/HEX/fs        the layer, in overlayfs's form; HEX is of the diff id
-//! snapshots/ALGORITHM/HEX/about     what there is to know of it; `implied` beside it, separated by NUL
+//! snapshots/ALGORITHM/HEX/about     what there is to know of it; `implied` and `whited` beside it, paths that end with NUL
 //! snapshots/.new-PID-N              what is being made, locked by who makes it
 //! ```
 //!
@@ -17,6 +17,7 @@ mod implied;
 mod ingest;
 mod merge;
 mod overlay;
+mod shown;
 
 #[cfg(test)]
 mod tests;
@@ -55,6 +56,8 @@ pub struct Snapshot {
     pub about: About,
     /// Directories of which the layer says nothing, see [`crate::layer::Unpacked::implied`].
     pub implied: BTreeSet<Vec<u8>>,
+    /// Directories that have whiteouts, see [`crate::layer::Unpacked::whited`].
+    pub whited: BTreeSet<Vec<u8>>,
 }
 
 /// What is written beside an unpacked layer.
@@ -106,11 +109,12 @@ impl Snapshots {
         }
         about.check_fit().map_err(|error| error.within(format!("snapshot {}", diff_id.short())))?;
         let implied = std::fs::read(path.join("implied")).sys("read", path.join("implied").display())?;
-        let implied = implied.split(|byte| *byte == 0).map(<[u8]>::to_vec);
-        // The list ends with a NUL, so that it can have the root's empty path.
-        let mut implied: Vec<_> = implied.collect();
-        implied.pop();
-        Ok(Some(Snapshot { path, about, implied: implied.into_iter().collect() }))
+        let whited = match std::fs::read(path.join("whited")) {
+            // Of an older version of this program.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            read => read.sys("read", path.join("whited").display())?,
+        };
+        Ok(Some(Snapshot { path, about, implied: paths_in(&implied), whited: paths_in(&whited) }))
     }
 
     /// Removes a snapshot at once, for everybody else; the files go afterwards.
@@ -225,10 +229,16 @@ pub fn visible(layers: &[Snapshot]) -> &[Snapshot] {
     &layers[lowest..]
 }
 
-/// Puts right, in the root filesystem `root` of these layers, the directories that a layer has without saying anything
-/// about them: they get what the next layer below says.
+/// Puts right, in `root` where these layers are mounted, the directories that a layer has without saying anything
+/// about them (they get what the next layer below says), and whiteouts that would be seen.
 pub fn repair(layers: &[Snapshot], root: &Path) -> Result<()> {
-    implied::repair(visible(layers), root, None)
+    implied::repair(visible(layers), root, None)?;
+    shown::hide(visible(layers), root)
+}
+
+/// Each path ends with a NUL, so that a list can have the root's empty one.
+fn paths_in(bytes: &[u8]) -> BTreeSet<Vec<u8>> {
+    bytes.split_inclusive(|byte| *byte == 0).map(|path| path.strip_suffix(&[0]).unwrap_or(path).to_vec()).collect()
 }
 
 pub(crate) fn open_dir(path: &Path) -> Result<OwnedFd> {

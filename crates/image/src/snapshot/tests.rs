@@ -29,6 +29,13 @@ fn check(rootfs: &Path) {
     assert_eq!(look("tmp/deep").expect("deep").mode() & 0o7777, 0o700);
     assert_eq!(look(".").expect("root").mode() & 0o7777, 0o711);
     assert!(look("was-file").expect("was-file").is_dir());
+    // Whiteouts that hide nothing are not to be seen: overlayfs merges nothing there by itself.
+    for alone in ["alone", "alone/deep", "cut"] {
+        let names = rootfs.join(alone).read_dir().expect(alone).map(|entry| entry.expect("entry").file_name());
+        let names: Vec<_> = names.filter(|name| name != "deep" && name != "new").collect();
+        assert!(names.is_empty(), "{alone}: {names:?}");
+        assert_eq!(look(alone).expect(alone).mtime(), 1_000_000, "{alone}");
+    }
 }
 
 #[test]
@@ -48,6 +55,7 @@ fn layers_together_are_what_applying_them_gives() {
         .owned("tmp/deep", b'5', 0o700, (0, 0), b"")
         .file("was-dir/x", b"")
         .file("was-file", b"")
+        .file("cut/below", b"")
         .end();
     let upper = Builder::default()
         .file(".wh.gone", b"")
@@ -61,8 +69,18 @@ fn layers_together_are_what_applying_them_gives() {
         .file("tmp/file", b"")
         .file("was-dir", b"")
         .directory("was-file")
+        .directory("alone")
+        .file("alone/.wh.nothing", b"")
+        .directory("alone/deep")
+        .file("alone/deep/.wh.nothing", b"")
+        .file(".wh.cut", b"")
         .end();
-    let top = Builder::default().file("tmp/deep/file", b"").end();
+    let top = Builder::default()
+        .file("tmp/deep/file", b"")
+        .directory("cut")
+        .file("cut/new", b"")
+        .file("cut/.wh.below", b"")
+        .end();
     let digests = [hidden, lower, upper, top].map(|tar| unpacked(&snapshots, &tar));
     let layers: Vec<_> =
         digests.iter().map(|digest| snapshots.get(digest).expect("get").expect("a snapshot")).collect();
