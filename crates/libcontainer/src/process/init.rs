@@ -1,6 +1,6 @@
 //! The container's init, from its clone to the payload: one ordered script.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -86,8 +86,8 @@ impl Init<'_> {
         lsm::label_next_exec(&plan.process.lsm, self.proc)?;
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
-        let gate: Vec<RawFd> = self.gate_fds().iter().map(AsRawFd::as_raw_fd).collect();
-        payload::confine(&plan.process, &env, filter.as_ref(), channel, &gate)
+        payload::let_go_of_the_host(&plan.process, &[vec![channel.as_fd()], self.gate_fds()].concat())?;
+        payload::confine(&plan.process, &env, filter.as_ref(), channel)
     }
 
     fn gate_fds(&self) -> Vec<BorrowedFd<'_>> {
