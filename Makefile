@@ -26,7 +26,7 @@ TARGETS ?=
 RUNTIME ?= $(CREEL)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deps build test test-lab check bench bench-shim bench-image images unpack engines validate blackbox parity fuzz man install clean
+.PHONY: help demo deps build test test-lab check bench bench-shim bench-image images unpack engines validate blackbox security parity fuzz man install clean
 
 help: ## print this menu
 	@echo "creel: make TARGET"; echo
@@ -79,6 +79,9 @@ validate: ## the table of the 58 runtime-tools programs, RUNTIME beside PEERS
 
 blackbox: ## the table of our own black-box suite, RUNTIME beside PEERS
 	@tests/oci-validation/blackbox/run.py $(RUNTIME),$(PEERS)
+
+security: build ## all of the security cases, RUNTIME beside PEERS, and the shim's; write docs/security-tests.md
+	@tests/oci-validation/security/table.py --write docs/security-tests.md $(RUNTIME),$(PEERS)
 
 parity: build ## write docs/cgroup-parity.md: what the kernel has after each limit, creel beside PEERS, on v1 and v2
 	@LAB=$(LAB) hack/parity.py $(RUNTIME),$(PEERS)

@@ -94,7 +94,7 @@ def blackbox(runtimes, pattern):
     mine = [own_copy(path) if "/" in path else path for path in runtimes]
     rows = suite(mine, pattern)
     if os.path.exists("/run/systemd/system"):
-        again = suite(mine, rf"^(?=systemd\.)(?=.*(?:{pattern}))", "--this-host")
+        again = suite(mine, rf"^(?=systemd\.|.*with_systemd)(?=.*(?:{pattern}))", "--this-host")
         rows |= {key: row for key, row in again.items() if row[0] != "skip"}
     for (runtime, case), row in rows.items():
         tell(runtime, case, *row)

@@ -127,6 +127,17 @@ def remount_groups(mounted):
             mount("--bind", "/dev/null", f"{point}/cgroup.controllers")
 
 
+def make_read_only():
+    """What this host shares with the machine can be read only, but for /tmp and /var/tmp. To be called on a private
+    host."""
+    for scratch in ("/tmp", "/var/tmp"):
+        mount("--bind", scratch, scratch)
+    points = [line.split()[4] for line in open("/proc/self/mountinfo")]
+    for point in points:
+        if not point.startswith(("/run", "/tmp", "/var/tmp", "/proc", "/sys")):
+            mount("-o", "remount,bind,ro", point)
+
+
 def inside(mounted, command):
     """Process 1 of the private host: prepares it, then reaps whatever is left to it until the command ends."""
     if mounted:

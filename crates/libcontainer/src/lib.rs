@@ -15,6 +15,8 @@
 //! | L1 basics | [`host`], [`paths`], [`dbus`], [`error`], [`spec`] |
 //! | L0 system calls | `sys`, the only `unsafe` |
 
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
 pub mod attributes;
 pub mod capabilities;
 pub mod cgroups;

@@ -40,6 +40,7 @@ impl Root {
     ///
     /// # Errors
     /// If it does not exist or is no directory.
+    #[allow(clippy::disallowed_methods, reason = "where resolution begins")]
     pub fn open(path: &Path) -> Result<Root> {
         let flags = DIRECTORY | OFlags::CLOEXEC;
         Ok(Root::from_fd(open(path, flags, Mode::empty()).sys("open", path.display())?, path))

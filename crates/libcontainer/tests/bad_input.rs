@@ -1,6 +1,7 @@
 //! Every row of tests/golden/bad-input/rows.txt makes a good config.json bad, and the error must name the field by its
 //! JSON path.
 
+#![allow(clippy::disallowed_methods)] // its own files
 #![allow(clippy::expect_used, clippy::panic)] // clippy.toml's exemption does not reach helpers
 
 mod common;

@@ -3,6 +3,8 @@
 //! Two seconds by default; `CREEL_MUTATION_SECONDS=600 cargo test -p libcontainer --test mutations -- --nocapture` for
 //! more. `CREEL_MUTATION_SEED` repeats a run: the seed and the input of a failure are printed.
 
+#![allow(clippy::disallowed_methods)] // its own files
+
 mod common;
 
 use std::panic::catch_unwind;

@@ -1,5 +1,10 @@
 //! Which namespaces a container gets, makes or joins (config-linux.md "Namespaces").
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "paths of namespaces are the host's, and what is opened is checked to be one"
+)]
+
 mod apply;
 mod aside;
 mod plan;

@@ -37,6 +37,8 @@ impl Joiner<'_> {
 
     fn prepare(&self, channel: &Channel, alone: &SingleThreaded) -> Result<Payload> {
         payload::hide()?;
+        // What is written for the next execve is passed on by clone(2), so that /proc is not needed in the container.
+        lsm::label_next_exec(&self.plan.lsm, self.proc)?;
         let flags = self.namespaces.flags();
         if flags != 0 {
             sys::namespace::setns(self.container.as_fd(), flags)
@@ -47,6 +49,8 @@ impl Joiner<'_> {
             userns::become_root()?;
             launch::die_with_parent();
         }
+        // The stage is not to be seen in the container; what it clones is.
+        payload::let_go_of_the_host(self.plan, &[channel.as_fd()])?;
         if self.needs_stage() {
             stage::pass(alone, channel, 0)?;
         }
@@ -57,9 +61,8 @@ impl Joiner<'_> {
             terminal.attach()?;
         }
         let env = payload::environment(self.plan);
-        lsm::label_next_exec(&self.plan.lsm, self.proc)?;
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
-        payload::confine(self.plan, &env, filter.as_ref(), channel, &[])
+        payload::confine(self.plan, &env, filter.as_ref(), channel)
     }
 }

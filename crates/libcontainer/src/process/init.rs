@@ -1,6 +1,6 @@
 //! The container's init, from its clone to the payload: one ordered script.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -87,14 +87,15 @@ impl Init<'_> {
         lsm::label_next_exec(&plan.process.lsm, self.proc)?;
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
-        payload::confine(&plan.process, &env, filter.as_ref(), channel, &self.kept_fds())
+        payload::let_go_of_the_host(&plan.process, &[vec![channel.as_fd()], self.kept_fds()].concat())?;
+        payload::confine(&plan.process, &env, filter.as_ref(), channel)
     }
 
     /// What is still needed when all that was the host's is closed.
-    fn kept_fds(&self) -> Vec<RawFd> {
+    fn kept_fds(&self) -> Vec<BorrowedFd<'_>> {
         let outputs = (!self.plan.hooks.start_container.is_empty()).then_some(self.hooks.1);
         let outputs = outputs.into_iter().flat_map(Outputs::fds);
-        self.gate.iter().flat_map(Gate::fds).chain(outputs).map(|fd| fd.as_raw_fd()).collect()
+        self.gate.iter().flat_map(Gate::fds).chain(outputs).collect()
     }
 
     fn enter_namespaces(&self, channel: &Channel) -> Result<()> {

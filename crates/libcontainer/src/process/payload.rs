@@ -1,7 +1,7 @@
 //! The last steps, the same for a container's init and for exec: from a process in the right namespaces to the payload.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -51,23 +51,15 @@ fn join_session_keyring(name: &CStr) -> Result<()> {
     }
 }
 
-/// Becomes the user with the capabilities and filter of the plan, in its working directory, and finds its
-/// executable. Nothing that needs a privilege can be done after this.
-///
-/// Of this process's descriptors only stdio, those passed on, the channel and those in `keep` are left: the path of the working
-/// directory or of the executable may lead through /proc/self/fd, and out of the container (CVE-2024-21626).
+/// Becomes the user with the capabilities and filter of the plan, in its working directory, and finds its executable.
+/// Nothing that needs a privilege can be done after this. To be done when [`let_go_of_the_host`] is.
 pub(crate) fn confine(
     plan: &ProcessPlan,
     env: &[String],
     filter: Option<&Filter>,
     channel: &Channel,
-    keep: &[RawFd],
 ) -> Result<Payload> {
     launch::outlive_parent();
-    let keep = [&[channel.as_fd().as_raw_fd()], keep].concat();
-    sys::fd::close_all_but(LAST_STDIO + plan.passed_fds, &keep)
-        .sys("close_range", "descriptors of the runtime")
-        .during(Phase::Exec)?;
     sys::signal::unblock_all().sys("rt_sigprocmask", "all signals").during(Phase::Exec)?;
     attributes::set_execution_domain(&plan.attributes)?;
     // The working directory is entered and checked before any filter: one may well deny getcwd(2).
@@ -99,6 +91,16 @@ fn load(filter: &Filter, channel: &Channel) -> Result<()> {
         Some(listener) => launch::give_listener(channel, listener),
         None => Ok(()),
     }
+}
+
+/// Closes every descriptor but stdio, those that are passed on, and those in `keep`: the path of the working directory or
+/// of the executable may lead through /proc/self/fd, and out of the container (CVE-2024-21626). A joining process does so
+/// before it can be seen in there: one who may trace everything sees even what is not dumpable (CVE-2016-9962).
+pub(crate) fn let_go_of_the_host(plan: &ProcessPlan, keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let keep: Vec<RawFd> = keep.iter().map(AsRawFd::as_raw_fd).collect();
+    sys::fd::close_all_but(LAST_STDIO + plan.passed_fds, &keep)
+        .sys("close_range", "descriptors of the runtime")
+        .during(Phase::Exec)
 }
 
 fn become_user(plan: &ProcessPlan) -> Result<()> {
@@ -198,6 +200,7 @@ fn find_executable(name: &str, env: &[String]) -> Result<CString> {
     })
 }
 
+#[allow(clippy::disallowed_methods, reason = "in the container's root, with its user's rights: as execve will find it")]
 fn check_executable(path: &CString) -> Result<(), Errno> {
     let stat = rustix::fs::stat(path)?;
     if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory {

@@ -4,6 +4,8 @@
 //! process executes itself once more from a place that nobody can write to, before any process of a container exists:
 //! a detached read-only mount of the file (writes give EROFS; 32 µs), or a sealed memfd where that cannot be had.
 
+#![allow(clippy::disallowed_methods, reason = "this program's own executable, before there is a container")]
+
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::copy;

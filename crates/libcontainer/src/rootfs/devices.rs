@@ -107,6 +107,7 @@ const LINKS: [(&str, &str); 4] = [
     ("stderr", "/proc/self/fd/2"),
 ];
 
+#[allow(clippy::disallowed_methods, reason = "the host's /proc: its root is not left yet")]
 fn make_links(dev: &OwnedFd) -> Result<()> {
     // Where the kernel has no kcore (CONFIG_PROC_KCORE), the link would lead nowhere.
     let kcore = access("/proc/kcore", Access::EXISTS).is_ok().then_some(("core", "/proc/kcore"));

@@ -87,7 +87,7 @@ fn clone(place: BorrowedFd<'_>, more: OpenTreeFlags) -> Result<OwnedFd, Errno> {
 /// The path in the container, unless there is nothing; any other failure is one, or what is hidden could be laid bare.
 fn find(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
     match root.resolve(path, OFlags::PATH) {
-        Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NOTDIR)) => Ok(None),
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
         result => result.map(Some),
     }
 }

@@ -118,6 +118,7 @@ pub(super) fn enter(root: Root, plan: &RootfsPlan) -> Result<()> {
 }
 
 /// pivot_root(".", ".") stacks the old root upon the new one (pivot_root(2), "Notes"), so no directory is needed for it.
+#[allow(clippy::disallowed_methods, reason = "the host's root, which this process is still in")]
 fn pivot(root: &Root) -> Result<()> {
     let host = open("/", DIRECTORY, Mode::empty()).sys("open", "/")?;
     fchdir(root).sys("fchdir", root.path().display())?;
@@ -144,6 +145,7 @@ fn enter_working_directory() -> Result<()> {
 
 /// After a move the host's mounts lie below ours and still count for the kernel, which lets a container mount a whole
 /// procfs or sysfs if one is there already. So those that are outside the root filesystem go first.
+#[allow(clippy::disallowed_methods, reason = "the host's /proc: its root is not left yet")]
 fn cover_host_proc_and_sys(rootfs: &Path) -> Result<()> {
     let path = "/proc/self/mountinfo";
     let text = std::fs::read(path).sys("read", path)?;

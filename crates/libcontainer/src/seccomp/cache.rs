@@ -4,6 +4,8 @@
 //! runtime's user may have been at the directory and its files; whatever else is there is not read, and a damaged entry is
 //! replaced. A cache that cannot be used costs time, never a container.
 
+#![allow(clippy::disallowed_methods, reason = "the cache is the host's, and its owner's only")]
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};

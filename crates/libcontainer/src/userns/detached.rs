@@ -30,6 +30,7 @@ fn make(plan: &UsernsPlan) -> Result<OwnedFd> {
     open_namespace(pid)
 }
 
+#[allow(clippy::disallowed_methods, reason = "the host's /proc")]
 fn open_namespace(pid: Pid) -> Result<OwnedFd> {
     let path = format!("/proc/{}/ns/user", pid.as_raw_pid());
     rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).sys("open", path)

@@ -7,4 +7,5 @@ mod ends;
 mod events;
 mod rootfs;
 mod rpc;
+mod security;
 mod streams;

@@ -24,6 +24,16 @@ def masked_paths_are_resolved_within_the_rootfs(t):
 
 
 @case()
+def what_cannot_be_masked_is_an_error(t):
+    """Only what does not exist needs no mask."""
+    t.file("/secret-file", "secret\n")
+    for field in ("maskedPaths", "readonlyPaths"):
+        t.linux[field] = ["/secret-file/below"]
+        t.run("true", code=1)
+        t.linux[field] = []
+
+
+@case()
 def readonly_paths(t):
     t.file("/fixed/file", "old\n")
     t.linux["readonlyPaths"] = ["/fixed", "/proc/sys", "/not/there"]

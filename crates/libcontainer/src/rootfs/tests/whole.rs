@@ -31,7 +31,7 @@ fn everyday() -> Value {
         ],
         "linux": {
             "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/scsi", "/proc/acpi", "/sys/firmware",
-                "/hidden", "/hidden2", "/secret", "/none", "/secret/below"],
+                "/hidden", "/hidden2", "/secret", "/none"],
             "readonlyPaths": ["/proc/bus", "/proc/sys", "/none", "/data"]
         }
     })
