@@ -26,7 +26,7 @@ TARGETS ?=
 RUNTIME ?= $(CREEL)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deps build test test-lab check bench bench-shim bench-image images unpack engines validate blackbox parity fuzz man install clean
+.PHONY: help demo deps build test test-lab check bench bench-shim bench-image images unpack engines validate blackbox kill-walk parity fuzz man install clean
 
 help: ## print this menu
 	@echo "creel: make TARGET"; echo
@@ -79,6 +79,9 @@ validate: ## the table of the 58 runtime-tools programs, RUNTIME beside PEERS
 
 blackbox: ## the table of our own black-box suite, RUNTIME beside PEERS
 	@tests/oci-validation/blackbox/run.py $(RUNTIME),$(PEERS)
+
+kill-walk: ## SIGKILL at every system call of create, start, run, exec, delete, update and pause of RUNTIME: what is left can be mended
+	@BLACKBOX_WALK=all tests/oci-validation/blackbox/run.py --progress --case '^kills' $(RUNTIME)
 
 parity: build ## write docs/cgroup-parity.md: what the kernel has after each limit, creel beside PEERS, on v1 and v2
 	@LAB=$(LAB) hack/parity.py $(RUNTIME),$(PEERS)
