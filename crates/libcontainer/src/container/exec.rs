@@ -75,12 +75,13 @@ fn exec_in(
     let paths = (options.console_socket.as_deref(), options.pidfd_socket.as_deref());
     let sockets = Sockets::connect(paths, plan.terminal.is_some(), options.attach_console)?;
     let proc = HostProc::open().during(Phase::Launch)?;
-    let cgroup = match (options.cgroups.is_empty(), state.init) {
-        (true, Some(init)) => state.cgroup.for_joining(init.pid)?,
-        _ => state.cgroup.sub(&options.cgroups)?,
+    let init = state.init.ok_or_else(|| refuse("cannot exec in a stopped container"))?;
+    let cgroup = match options.cgroups.is_empty() {
+        true => state.cgroup.for_joining(init.pid)?,
+        false => state.cgroup.sub(&options.cgroups)?,
     };
     let membership = cgroup.membership().during(Phase::Cgroup)?;
-    let joiner = Joiner { plan: &plan, namespaces: &state.namespaces, container, proc: &proc };
+    let joiner = Joiner { plan: &plan, namespaces: &state.namespaces, container, pid: init.pid, proc: &proc };
     let scheduling = &plan.attributes.scheduling;
     let birth = Birth { membership: &membership, namespaces: 0, staged: joiner.needs_stage(), scheduling, time: None };
     let launched = || {

@@ -2,13 +2,15 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::io::Errno;
+
 use super::channel::Channel;
 use super::launch::{self, report};
 use super::payload::{self, Payload};
 use super::stage;
 use crate::error::{During, Phase, Result, SysContext};
 use crate::host::HostProc;
-use crate::namespaces::{Kind, NamespacesPlan};
+use crate::namespaces::{self, Kind, NamespacesPlan};
 use crate::plan::ProcessPlan;
 use crate::sys::clone::SingleThreaded;
 use crate::{lsm, sys, terminal, userns};
@@ -20,6 +22,8 @@ pub(crate) struct Joiner<'a> {
     pub(crate) namespaces: &'a NamespacesPlan,
     /// The container's init, whose namespaces are joined all at once (setns(2) with a pidfd).
     pub(crate) container: &'a OwnedFd,
+    /// Its pid.
+    pub(crate) pid: i32,
     pub(crate) proc: &'a HostProc,
 }
 
@@ -39,9 +43,11 @@ impl Joiner<'_> {
         payload::hide()?;
         let flags = self.namespaces.flags();
         if flags != 0 {
-            sys::namespace::setns(self.container.as_fd(), flags)
-                .sys("setns", "the container's namespaces")
-                .during(Phase::Namespaces)?;
+            match sys::namespace::setns(self.container.as_fd(), flags) {
+                // A pidfd is none of the descriptors that setns(2) takes before Linux 5.8.
+                Err(Errno::INVAL) => namespaces::join_all_of(self.namespaces, self.pid, self.container, self.proc)?,
+                joined => joined.sys("setns", "the container's namespaces").during(Phase::Namespaces)?,
+            }
         }
         if self.namespaces.has(Kind::User) {
             userns::become_root()?;
@@ -60,6 +66,6 @@ impl Joiner<'_> {
         lsm::label_next_exec(&self.plan.lsm, self.proc)?;
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
-        payload::confine(self.plan, &env, filter.as_ref(), channel, &[])
+        payload::confine(self.plan, &env, filter.as_ref(), self.proc, channel, &[])
     }
 }

@@ -87,7 +87,7 @@ impl Init<'_> {
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
         let gate: Vec<RawFd> = self.gate_fds().iter().map(AsRawFd::as_raw_fd).collect();
-        payload::confine(&plan.process, &env, filter.as_ref(), channel, &gate)
+        payload::confine(&plan.process, &env, filter.as_ref(), self.proc, channel, &gate)
     }
 
     fn gate_fds(&self) -> Vec<BorrowedFd<'_>> {

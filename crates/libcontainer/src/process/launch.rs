@@ -103,7 +103,7 @@ pub(crate) fn launch(
 fn clone_into(proof: &SingleThreaded, birth: Birth<'_>) -> Result<(Cloned, bool), Errno> {
     let args = CloneArgs { namespaces: birth.namespaces, sibling: false, cgroup: birth.membership.v2() };
     match clone3(proof, args) {
-        Err(Errno::TOOBIG | Errno::INVAL | Errno::OPNOTSUPP | Errno::BUSY) if args.cgroup.is_some() => {
+        Err(Errno::TOOBIG | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::BUSY) if args.cgroup.is_some() => {
             clone3(proof, CloneArgs { cgroup: None, ..args }).map(|cloned| (cloned, false))
         }
         cloned => cloned.map(|cloned| (cloned, args.cgroup.is_some())),

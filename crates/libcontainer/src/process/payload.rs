@@ -12,6 +12,7 @@ use rustix::process::DumpableBehavior;
 use super::channel::Channel;
 use super::launch;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
+use crate::host::HostProc;
 use crate::plan::ProcessPlan;
 use crate::seccomp::Filter;
 use crate::{attributes, capabilities, seccomp, sys};
@@ -55,12 +56,13 @@ pub(crate) fn confine(
     plan: &ProcessPlan,
     env: &[String],
     filter: Option<&Filter>,
+    proc: &HostProc,
     channel: &Channel,
     keep: &[RawFd],
 ) -> Result<Payload> {
     launch::outlive_parent();
     let keep = [&[channel.as_fd().as_raw_fd()], keep].concat();
-    sys::fd::close_all_but(LAST_STDIO + plan.passed_fds, &keep)
+    sys::fd::close_all_but(LAST_STDIO + plan.passed_fds, &keep, || proc.own_descriptors())
         .sys("close_range", "descriptors of the runtime")
         .during(Phase::Exec)?;
     sys::signal::unblock_all().sys("rt_sigprocmask", "all signals").during(Phase::Exec)?;

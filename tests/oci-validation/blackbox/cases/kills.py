@@ -32,10 +32,12 @@ def chosen(count):
 
 class Walk:
     """One command, killed again and again. `prepare` makes what it works on, `mend` is what must be possible afterwards,
-    and what must be left then; `init`: the container's init is walked as well, from where it waits."""
+    and what must be left then; `init`: the container's init is walked as well, from where it waits; `stays`: the container is
+    the same every time."""
 
-    def __init__(self, t, arguments, prepare, mend, init=False):
+    def __init__(self, t, arguments, prepare, mend, init=False, stays=False):
         self.t, self.arguments, self.prepare, self.mend, self.init = t, arguments, prepare, mend, init
+        self.stays = stays
         self.failures, self.kills = [], 0
 
     def go(self):
@@ -62,7 +64,8 @@ class Walk:
         if not ALL:
             raise Failure(why)
         print(f"     {' '.join(self.arguments)}: {why}", flush=True)
-        subprocess.run([self.t.runtime, "--root", self.t.root, "delete", "--force", self.t.id], capture_output=True)
+        if not self.stays:
+            subprocess.run([self.t.runtime, "--root", self.t.root, "delete", "--force", self.t.id], capture_output=True)
         self.t.before = Left.now(self.t.root)
 
     def once(self, target, number):
@@ -195,7 +198,7 @@ def goes_on(t):
 @case(**PEERS)
 def exec_(t):
     with one_container(t):
-        Walk(t, ["exec", t.id, "/bin/true"], nothing, goes_on).go()
+        Walk(t, ["exec", t.id, "/bin/true"], nothing, goes_on, stays=True).go()
 
 
 @case(**PEERS)
@@ -208,7 +211,7 @@ def exec_in_a_created_container(t):
         t.equal(t.state()["status"], "created")
         t.none_left()
 
-    Walk(t, ["exec", t.id, "/bin/true"], nothing, mend).go()
+    Walk(t, ["exec", t.id, "/bin/true"], nothing, mend, stays=True).go()
     t.before = outside
 
 
@@ -220,8 +223,8 @@ def pause_and_resume(t):
         goes_on(t)
 
     with one_container(t):
-        Walk(t, ["pause", t.id], nothing, resumed).go()
-        Walk(t, ["resume", t.id], lambda t: t.rt("pause", t.id), resumed).go()
+        Walk(t, ["pause", t.id], nothing, resumed, stays=True).go()
+        Walk(t, ["resume", t.id], lambda t: t.rt("pause", t.id), resumed, stays=True).go()
 
 
 @case(**PEERS)
@@ -243,7 +246,7 @@ def update(t):
         goes_on(t)
 
     with one_container(t):
-        Walk(t, arguments, nothing, mend).go()
+        Walk(t, arguments, nothing, mend, stays=True).go()
 
 
 @case(**PEERS)
