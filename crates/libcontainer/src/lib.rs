@@ -35,6 +35,7 @@ pub mod seccomp;
 pub mod spec;
 pub mod sysctl;
 pub mod terminal;
+pub(crate) mod tree;
 pub mod userns;
 
 #[cfg(any(test, fuzzing))]

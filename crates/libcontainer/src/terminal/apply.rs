@@ -5,13 +5,13 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, OutputModes, Winsize};
 
 use super::TerminalPlan;
 use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::paths::open_within;
+use crate::tree;
 
 /// The magic number of devpts (linux/magic.h).
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
@@ -103,10 +103,7 @@ fn bind_console(slave: &OwnedFd) -> Result<()> {
             .cause("the image or a mount put it there")
             .remedy("remove it, or mount a tmpfs on /dev"));
     }
-    let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(slave, c"", clone).sys("open_tree", "the terminal")?;
-    let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(&tree, c"", &target, c"", empty).sys("move_mount", "the terminal to /dev/console")
+    tree::bind(slave, &target).sys("open_tree, move_mount", "the terminal to /dev/console")
 }
 
 impl Terminal {
