@@ -102,7 +102,7 @@ pub fn join_all_of(plan: &NamespacesPlan, pid: i32, pidfd: impl AsFd, proc: &Hos
         let ended = Error::new(error::Kind::WrongState, "the container's init has ended");
         return Err(ended.during(Phase::Namespaces));
     }
-    namespaces.iter().try_for_each(join)
+    join(&namespaces)
 }
 
 /// Makes the new namespaces that the calling process was not born with. They belong to the user namespace that it is in,
