@@ -137,6 +137,15 @@ fn in_proc<T>(act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     STAGE.with_borrow_mut(|stage| in_directory(stage.proc()?.as_fd(), act))
 }
 
+/// Calls `act` with a path of an open file; that of a directory needs no /proc, of which there may be none any more once
+/// the root is the container's.
+fn at<T>(top: BorrowedFd<'_>, act: impl FnOnce(&str) -> Result<T, Errno>) -> Result<T, Errno> {
+    match FileType::from_raw_mode(fstat(top)?.st_mode) {
+        FileType::Directory => in_directory(top, || act(".")),
+        _ => in_proc(|| act(&path_of(top))),
+    }
+}
+
 fn bind_to(source: BorrowedFd<'_>, target: BorrowedFd<'_>, recursive: bool) -> Result<(), Errno> {
     match recursive {
         true => mount_bind_recursive(path_of(source), path_of(target)),
@@ -179,7 +188,7 @@ pub(super) fn bind(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(),
 
 pub(super) fn reconfigure(top: BorrowedFd<'_>, flags: MountFlags, data: &CStr) -> Result<(), Errno> {
     let flags = flags | flags_of(attributes_of(top)?);
-    in_proc(|| mount_remount(path_of(top), flags, data))
+    at(top, |path| mount_remount(path, flags, data))
 }
 
 /// Brings it onto the stage first: what is attached nowhere mount(2) does not change. What is on the stage already only
@@ -200,7 +209,7 @@ pub(super) fn change(top: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> 
     if attr.propagation != 0 {
         let recursion = if recursive { MountPropagationFlags::REC } else { MountPropagationFlags::empty() };
         let flags = MountPropagationFlags::from_bits_retain(attr.propagation as u32) | recursion;
-        in_proc(|| mount_change(path_of(top), flags))?;
+        at(top, |path| mount_change(path, flags))?;
     }
     if attr.set == 0 && attr.clear == 0 {
         return Ok(());
@@ -220,7 +229,7 @@ pub(super) fn change(top: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> 
 fn change_one(top: BorrowedFd<'_>, attr: &MountAttr) -> Result<(), Errno> {
     let wanted = (attributes_of(top)? & !attr.clear) | attr.set;
     let flags = flags_of(wanted) | MountFlags::BIND;
-    in_proc(|| mount_remount(path_of(top), flags, c""))
+    at(top, |path| mount_remount(path, flags, c""))
 }
 
 /// The paths, from `top` on, of what is mounted below it.
