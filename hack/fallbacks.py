@@ -35,11 +35,16 @@ STAGE = [
     (r"idmap|id_map", "id-mapped mounts are mount_setattr(2)'s alone"),
     (r"^paths\.rootfs_propagation$", "where `/` is shared with the host, a stage over it would show there"),
 ]
+NO_STAGE = [
+    *STAGE,
+    (r"^namespaces\.without_a_mount_namespace_it_runs_in_a_chroot$", "a stage in the host's mount namespace would show there"),
+    (r"^userns\.its_mount_namespace_is_joined$", "moves go by /proc, which that mount namespace has not"),
+]
 AGENTS = [(r"^seccomp_notify\.", "a process has one filter with a listener, and this leg's supervisor has it")]
 LEGS = [
     Leg("openat2", ["openat2"], r"^(paths\.|hostile\.|terminals\.)"),
     Leg("mount_setattr", ["mount_setattr"], MOUNTS, STAGE),
-    Leg("detached mounts", [*DETACHED, "mount_setattr"], MOUNTS, STAGE),
+    Leg("detached mounts", [*DETACHED, "mount_setattr"], MOUNTS, NO_STAGE),
     Leg("close_range", ["close_range"], r"^descriptors\."),
     Leg("close_range, its flag", ["close_range:cloexec"], r"^descriptors\.(only|preserve)"),
     Leg("clone3", ["clone3"], r"^(namespaces\.join_a_pid|cgroups\.every)"),
