@@ -26,7 +26,7 @@ TARGETS ?=
 RUNTIME ?= $(CREEL)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deps build test test-lab check bench bench-shim bench-image images unpack engines validate blackbox security parity fuzz man install clean
+.PHONY: help demo deps build test test-lab check bench bench-shim bench-image images unpack engines validate blackbox security test-fallbacks kill-walk parity fuzz man install clean
 
 help: ## print this menu
 	@echo "creel: make TARGET"; echo
@@ -82,6 +82,12 @@ blackbox: ## the table of our own black-box suite, RUNTIME beside PEERS
 
 security: build ## all of the security cases, RUNTIME beside PEERS, and the shim's; write docs/security-tests.md
 	@tests/oci-validation/security/table.py --write docs/security-tests.md $(RUNTIME),$(PEERS)
+
+kill-walk: ## SIGKILL at every system call of create, start, run, exec, delete, update and pause of RUNTIME: what is left can be mended
+	@BLACKBOX_WALK=all tests/oci-validation/blackbox/run.py --progress --case '^kills' $(RUNTIME)
+
+test-fallbacks: build ## the black-box suite without openat2, detached mounts, mount_setattr, close_range, clone3 …, one after the other
+	@hack/fallbacks.py $(RUNTIME)
 
 parity: build ## write docs/cgroup-parity.md: what the kernel has after each limit, creel beside PEERS, on v1 and v2
 	@LAB=$(LAB) hack/parity.py $(RUNTIME),$(PEERS)

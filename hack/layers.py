@@ -12,7 +12,7 @@ import sys
 # The one table of layers, from the bottom.
 LAYERS = [
     ["sys"],
-    ["error", "spec", "host", "paths", "dbus"],
+    ["error", "spec", "host", "paths", "tree", "dbus"],
     [
         "attributes", "capabilities", "cgroups", "criu", "hooks", "intel_rdt", "lsm", "namespaces", "netdev", "rootfs",
         "seccomp", "sysctl", "terminal", "userns",

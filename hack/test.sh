@@ -62,6 +62,7 @@ if ((EUID)); then
     skip "black-box suite, runtime-tools validation, engines and images (they need root)"
 else
     suite "black-box suite" '^blackbox:' tests/oci-validation/blackbox/run.py "$RUNTIME"
+    suite "older kernels" '^fallbacks:' hack/fallbacks.py --quick "$RUNTIME"
     if why=$(hack/have-go.sh); then
         suite "runtime-tools validation" '^runtime-tools:' tests/oci-validation/runtime-tools/validate.py "$RUNTIME"
     else

@@ -109,6 +109,17 @@ struct Detail {
     remedy: Option<String>,
 }
 
+/// Since when the kernel has the system calls that nothing can take the place of, or not everywhere
+/// (docs/kernel-features.md).
+const SINCE: [(&str, &str); 6] = [
+    ("pidfd_send_signal", "5.1"),
+    ("open_tree", "5.2"),
+    ("move_mount", "5.2"),
+    ("pidfd_open", "5.3"),
+    ("pidfd_getfd", "5.6"),
+    ("mount_setattr", "5.12"),
+];
+
 impl Error {
     /// A failure of `kind` that `message` tells: what was done, to what path or value.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
@@ -131,7 +142,13 @@ impl Error {
         let mut error = Self::new(Kind::System, subject.to_string());
         error.0.syscall = Some(syscall.to_owned());
         error.0.errno = Some(errno.raw_os_error());
-        error
+        let since = SINCE.iter().find(|(name, _)| *name == syscall).map(|(_, since)| since);
+        match since {
+            Some(since) if errno == Errno::NOSYS => {
+                error.of_kind(Kind::Unsupported).remedy(format!("Linux {since} or later is needed"))
+            }
+            _ => error,
+        }
     }
 
     /// What `message` tells failed with `errno`; its words say which system call that was.
@@ -279,6 +296,14 @@ impl<T> During<T> for Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_system_call_is_told_with_the_kernel_that_has_it() {
+        let error = Error::system("pidfd_open", 7, Errno::NOSYS);
+        assert_eq!(error.kind(), Kind::Unsupported);
+        assert_eq!(error.to_string(), "7: pidfd_open: function not implemented (Linux 5.3 or later is needed)");
+        assert_eq!(Error::system("read", "file", Errno::NOSYS).kind(), Kind::System);
+    }
 
     #[test]
     fn a_failed_system_call_reads_like_a_sentence() {

@@ -38,6 +38,7 @@ pub mod seccomp;
 pub mod spec;
 pub mod sysctl;
 pub mod terminal;
+pub(crate) mod tree;
 pub mod userns;
 
 #[cfg(any(test, fuzzing))]

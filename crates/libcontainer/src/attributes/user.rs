@@ -2,8 +2,11 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, OFlags, ResolveFlags};
+
+use crate::paths::open_within;
 
 /// A passwd file beyond this is not read further (CVE-2026-47262: unbounded group files).
 const LARGEST_PASSWD: u64 = 1 << 20;
@@ -15,7 +18,7 @@ const LARGEST_PASSWD: u64 = 1 << 20;
 pub fn home_of(uid: u32) -> String {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let Ok(fd) = rustix::fs::openat2(CWD, c"/etc/passwd", flags, Mode::empty(), inside) else {
+    let Ok(fd) = open_within(CWD, Path::new("/etc/passwd"), flags, inside) else {
         return "/".to_owned();
     };
     let file = File::from(fd);

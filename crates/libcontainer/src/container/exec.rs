@@ -1,11 +1,13 @@
 //! `exec`: another process in a container.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::process::Pid;
 
 use super::report::Status;
 use super::sockets::Sockets;
+use super::state::State;
 use super::{ExecOptions, Launched, Store, oom, passed, pid_file, require_state};
 use crate::error::{During, Error, Kind, Phase, Result};
 use crate::host::{HostProc, ProcessFacts};
@@ -34,8 +36,27 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
         other => return Err(oom::blame(refuse(&format!("cannot exec in a {other} container")), &state.cgroup)),
     }
     let container = state.open_init()?.ok_or_else(|| refuse("cannot exec in a stopped container"))?;
+    exec_in(&container, &state, status, options, sealed, passed_fds).map_err(|error| {
+        // `kill` and `delete` do not wait for an exec: what fails beside them is a consequence.
+        match wait::wait_for_end(container.as_fd(), Duration::ZERO) {
+            Ok(true) if error.errno().is_some() => {
+                refuse("cannot exec in a container that has stopped meanwhile").cause(error.to_string())
+            }
+            _ => error,
+        }
+    })
+}
+
+fn exec_in(
+    container: &OwnedFd,
+    state: &State,
+    status: Status,
+    options: &ExecOptions,
+    sealed: Sealed,
+    passed_fds: i32,
+) -> Result<Launched> {
     let request = Request {
-        id: id.to_owned(),
+        id: state.id.clone(),
         bundle: state.bundle.clone(),
         passed_fds,
         no_new_keyring: !state.keyring,
@@ -54,12 +75,13 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
     let paths = (options.console_socket.as_deref(), options.pidfd_socket.as_deref());
     let sockets = Sockets::connect(paths, plan.terminal.is_some(), options.attach_console)?;
     let proc = HostProc::open().during(Phase::Launch)?;
-    let cgroup = match (options.cgroups.is_empty(), state.init) {
-        (true, Some(init)) => state.cgroup.for_joining(init.pid)?,
-        _ => state.cgroup.sub(&options.cgroups)?,
+    let init = state.init.ok_or_else(|| refuse("cannot exec in a stopped container"))?;
+    let cgroup = match options.cgroups.is_empty() {
+        true => state.cgroup.for_joining(init.pid)?,
+        false => state.cgroup.sub(&options.cgroups)?,
     };
     let membership = cgroup.membership().during(Phase::Cgroup)?;
-    let joiner = Joiner { plan: &plan, namespaces: &state.namespaces, container: &container, proc: &proc };
+    let joiner = Joiner { plan: &plan, namespaces: &state.namespaces, container, pid: init.pid, proc: &proc };
     let scheduling = &plan.attributes.scheduling;
     let birth = Birth { membership: &membership, namespaces: 0, staged: joiner.needs_stage(), scheduling, time: None };
     let launched = || {

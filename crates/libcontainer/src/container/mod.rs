@@ -18,6 +18,7 @@ mod passed;
 mod pause;
 mod pid_file;
 mod query;
+mod remains;
 mod report;
 mod sockets;
 mod start;

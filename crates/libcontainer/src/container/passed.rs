@@ -38,7 +38,9 @@ pub(crate) fn count(preserve: u32) -> Result<RawFd> {
         }
     }
     // What the caller left open and did not pass on is not for hooks either.
-    sys::fd::close_on_exec_from(FIRST).sys("close_range", "descriptors of the caller").during(Phase::Launch)?;
+    sys::fd::close_on_exec_from(FIRST, crate::host::own_descriptors)
+        .sys("close_range", "descriptors of the caller")
+        .during(Phase::Launch)?;
     Ok(total)
 }
 

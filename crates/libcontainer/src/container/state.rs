@@ -155,7 +155,7 @@ impl State {
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(bytes: &[u8]) {
     use crate::fuzzing::accepted;
-    super::store::salvaged(bytes);
+    super::remains::of(bytes);
     let Ok(state) = serde_json::from_slice::<State>(bytes) else { return };
     accepted(state.spec());
     accepted(state.resources_in_force());

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::remains;
 use super::state::{Init, State};
 use crate::cgroups::Cgroup;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
@@ -221,7 +222,7 @@ impl Entry {
     pub(crate) fn salvage(&self) -> (Option<Init>, Option<Cgroup>) {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.directory, STATE, flags, Mode::empty());
-        file.ok().and_then(|file| read_all(&file).ok()).map_or((None, None), |bytes| salvaged(&bytes))
+        file.ok().and_then(|file| read_all(&file).ok()).map_or((None, None), |bytes| remains::of(&bytes))
     }
 
     /// Saves the state: durable when this returns, and never half there.
@@ -263,13 +264,6 @@ impl Entry {
         };
         removed.during(Phase::State)
     }
-}
-
-/// What [`Entry::salvage`] finds in a state.json.
-pub(super) fn salvaged(bytes: &[u8]) -> (Option<Init>, Option<Cgroup>) {
-    let Ok(state) = serde_json::from_slice::<serde_json::Value>(bytes) else { return (None, None) };
-    let member = |name| state.get(name).cloned().unwrap_or_default();
-    (serde_json::from_value(member("init")).ok(), serde_json::from_value(member("cgroup")).ok())
 }
 
 impl AsFd for Entry {

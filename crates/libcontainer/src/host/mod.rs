@@ -18,9 +18,17 @@ pub use systemd::SystemdFacts;
 
 pub(crate) use file::{read_all, read_file};
 
+use std::os::fd::RawFd;
+
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, SysContext};
+
+/// The numbers of this process's open descriptors, by its own /proc.
+pub fn own_descriptors() -> Result<Vec<RawFd>, Errno> {
+    HostProc::open().map_err(|error| error.errno().unwrap_or(Errno::NOSYS))?.own_descriptors()
+}
 
 /// What the planners need to know of the host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

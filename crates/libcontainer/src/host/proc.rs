@@ -1,11 +1,14 @@
 //! The host's /proc, held by a descriptor: what is written through it cannot be redirected by a container's own /proc
 //! (CVE-2019-16884, CVE-2019-19921).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{Dir, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 use crate::error::{Error, Result, SysContext};
+use crate::paths::open_within;
 
 /// The magic number of procfs (linux/magic.h).
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
@@ -27,6 +30,14 @@ impl HostProc {
             return Err(Error::unsupported("/proc is not procfs").remedy("mount proc on /proc"));
         }
         Ok(HostProc(fd))
+    }
+
+    /// The numbers of this process's open descriptors.
+    pub fn own_descriptors(&self) -> Result<Vec<RawFd>, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let listed = Dir::new(rustix::fs::openat(&self.0, c"self/fd", flags, Mode::empty())?)?;
+        let number = |name: &std::ffi::CStr| name.to_str().ok().and_then(|name| name.parse().ok());
+        listed.filter_map(|entry| entry.map(|entry| number(entry.file_name())).transpose()).collect()
     }
 
     /// Writes `value` to a file of the calling thread, e.g. `attr/exec`.
@@ -54,14 +65,9 @@ impl HostProc {
     }
 
     fn write(&self, path: &str, value: &str) -> Result<()> {
-        let fd = rustix::fs::openat2(
-            &self.0,
-            path,
-            OFlags::WRONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-            ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV,
-        )
-        .sys("openat2", format_args!("/proc/{path}"))?;
+        let inside = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+        let fd = open_within(&self.0, Path::new(path), OFlags::WRONLY, inside)
+            .sys("openat2", format_args!("/proc/{path}"))?;
         rustix::io::write(&fd, value.as_bytes())
             .sys("write", format_args!("{} to /proc/{path}", value.trim_end()))
             .map(drop)

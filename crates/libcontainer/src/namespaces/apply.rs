@@ -2,12 +2,14 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::plan::{Join, Kind, NamespacesPlan};
-use crate::error::{During, Error, Phase, Result, SysContext};
+use crate::error::{self, During, Error, Phase, Result, SysContext};
+use crate::host::HostProc;
 use crate::sys;
 
 /// A namespace that was opened on the host and checked to be of its kind.
@@ -80,6 +82,27 @@ fn enter(namespace: &OpenNamespace) -> Result<()> {
             _ => error,
         })
         .during(Phase::Namespaces)
+}
+
+/// Moves this process into all namespaces that the plan does not leave to the runtime, of the process `pid`: one by one,
+/// for kernels that do not take its pidfd, which serves here to tell whether it still was that process.
+///
+/// # Errors
+/// If it has ended; those of setns(2).
+pub fn join_all_of(plan: &NamespacesPlan, pid: i32, pidfd: impl AsFd, proc: &HostProc) -> Result<()> {
+    let open = |kind: Kind| {
+        let path = format!("{pid}/ns/{}", kind.file());
+        let opened = rustix::fs::openat(proc, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        opened.sys("openat", format_args!("/proc/{path}")).map(|fd| OpenNamespace { kind, fd })
+    };
+    let kinds = Kind::ALL.into_iter().filter(|kind| plan.has(*kind));
+    let namespaces = kinds.map(open).collect::<Result<Vec<_>>>().during(Phase::Namespaces)?;
+    let mut watched = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
+    if rustix::event::poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).sys("poll", "pidfd")? > 0 {
+        let ended = Error::new(error::Kind::WrongState, "the container's init has ended");
+        return Err(ended.during(Phase::Namespaces));
+    }
+    join(&namespaces)
 }
 
 /// Makes the new namespaces that the calling process was not born with. They belong to the user namespace that it is in,

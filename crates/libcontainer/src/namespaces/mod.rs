@@ -10,7 +10,7 @@ mod aside;
 mod plan;
 mod time;
 
-pub use apply::{OpenNamespace, bring_up_loopback, join, open, unshare};
+pub use apply::{OpenNamespace, bring_up_loopback, join, join_all_of, open, unshare};
 pub use aside::{with_mounts_aside, with_mounts_of};
 pub use plan::{Join, Kind, NamespacesPlan, plan};
 pub use time::{OwnTime, TimePlan, make_time, plan_time};

@@ -42,6 +42,15 @@ impl Kind {
         }
     }
 
+    /// Its name in /proc/PID/ns.
+    pub fn file(self) -> &'static str {
+        match self {
+            Kind::Network => "net",
+            Kind::Mount => "mnt",
+            other => other.name(),
+        }
+    }
+
     /// Its `CLONE_NEW*` flag.
     pub fn flag(self) -> u64 {
         (match self {

@@ -2,13 +2,15 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::io::Errno;
+
 use super::channel::Channel;
 use super::launch::{self, report};
 use super::payload::{self, Payload};
 use super::stage;
 use crate::error::{During, Phase, Result, SysContext};
 use crate::host::HostProc;
-use crate::namespaces::{Kind, NamespacesPlan};
+use crate::namespaces::{self, Kind, NamespacesPlan};
 use crate::plan::ProcessPlan;
 use crate::sys::clone::SingleThreaded;
 use crate::{lsm, sys, terminal, userns};
@@ -20,6 +22,8 @@ pub(crate) struct Joiner<'a> {
     pub(crate) namespaces: &'a NamespacesPlan,
     /// The container's init, whose namespaces are joined all at once (setns(2) with a pidfd).
     pub(crate) container: &'a OwnedFd,
+    /// Its pid.
+    pub(crate) pid: i32,
     pub(crate) proc: &'a HostProc,
 }
 
@@ -41,16 +45,18 @@ impl Joiner<'_> {
         lsm::label_next_exec(&self.plan.lsm, self.proc)?;
         let flags = self.namespaces.flags();
         if flags != 0 {
-            sys::namespace::setns(self.container.as_fd(), flags)
-                .sys("setns", "the container's namespaces")
-                .during(Phase::Namespaces)?;
+            match sys::namespace::setns(self.container.as_fd(), flags) {
+                // A pidfd is none of the descriptors that setns(2) takes before Linux 5.8.
+                Err(Errno::INVAL) => namespaces::join_all_of(self.namespaces, self.pid, self.container, self.proc)?,
+                joined => joined.sys("setns", "the container's namespaces").during(Phase::Namespaces)?,
+            }
         }
         if self.namespaces.has(Kind::User) {
             userns::become_root()?;
             launch::die_with_parent();
         }
         // The stage is not to be seen in the container; what it clones is.
-        payload::let_go_of_the_host(self.plan, &[channel.as_fd()])?;
+        payload::let_go_of_the_host(self.plan, self.proc, &[channel.as_fd()])?;
         if self.needs_stage() {
             stage::pass(alone, channel, 0)?;
         }

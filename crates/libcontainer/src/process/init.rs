@@ -87,7 +87,7 @@ impl Init<'_> {
         lsm::label_next_exec(&plan.process.lsm, self.proc)?;
         let filter = launch::await_run(channel, terminal.as_ref().map(|terminal| &terminal.master))?;
         drop(terminal);
-        payload::let_go_of_the_host(&plan.process, &[vec![channel.as_fd()], self.kept_fds()].concat())?;
+        payload::let_go_of_the_host(&plan.process, self.proc, &[vec![channel.as_fd()], self.kept_fds()].concat())?;
         payload::confine(&plan.process, &env, filter.as_ref(), channel)
     }
 

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdGetfdFlags, Signal};
 
@@ -103,7 +104,7 @@ pub(crate) fn launch(
 fn clone_into(proof: &SingleThreaded, birth: Birth<'_>) -> Result<(Cloned, bool), Errno> {
     let args = CloneArgs { namespaces: birth.namespaces, sibling: false, cgroup: birth.membership.v2() };
     match clone3(proof, args) {
-        Err(Errno::TOOBIG | Errno::INVAL | Errno::OPNOTSUPP | Errno::BUSY) if args.cgroup.is_some() => {
+        Err(Errno::TOOBIG | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::BUSY) if args.cgroup.is_some() => {
             clone3(proof, CloneArgs { cgroup: None, ..args }).map(|cloned| (cloned, false))
         }
         cloned => cloned.map(|cloned| (cloned, args.cgroup.is_some())),
@@ -137,6 +138,10 @@ impl Launching {
 
     /// What was launched is the stage: collects it, and goes on with the process that it cloned.
     fn after_stage(mut self) -> Result<Launching> {
+        // Killed after the clone and before its message, it leaves a process that holds the channel open and waits for us.
+        if !self.says_something()? {
+            return Err(self.explain_death());
+        }
         let (pid, pidfd) = match self.channel.receive()? {
             Some((Message::Cloned(pid), Some(pidfd))) => (Pid::from_raw(pid).ok_or_else(garbled)?, pidfd),
             Some(_) => return Err(garbled()),
@@ -148,6 +153,20 @@ impl Launching {
         self.pid = pid;
         self.proceed()?;
         Ok(self)
+    }
+
+    /// Waits for a message; false if the child has ended without one.
+    fn says_something(&self) -> Result<bool> {
+        let pidfd = self.pidfd.as_ref().ok_or_else(garbled)?;
+        let mut watched = [self.channel.as_fd(), pidfd.as_fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut watched, None)).sys("poll", "the stage")?;
+        // What it said before it ended is there: a message is sent whole, by a call that was over then.
+        let [channel, _] = &mut watched;
+        if channel.revents().is_empty() {
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            return Ok(rustix::event::poll(std::slice::from_mut(channel), Some(&now)).sys("poll", "the stage")? > 0);
+        }
+        Ok(true)
     }
 
     /// Tells the child that it is known, or that the ids of its user namespace are mapped.

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::error::{During, Error, Phase, Result, SysContext};
+use crate::host;
 use crate::sys;
 use crate::sys::clone::{CloneArgs, Cloned, SingleThreaded, clone3};
 use crate::sys::spawn::Program;
@@ -46,10 +47,12 @@ pub fn exit(status: u8) -> ! {
 /// connections and pipes open. Whoever owned the others in the original must not be used, or dropped, in the copy.
 ///
 /// # Errors
-/// If the kernel has no close_range(2) (before Linux 5.9).
+/// If there is neither close_range(2) (before Linux 5.9) nor /proc.
 pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<()> {
     let keep: Vec<RawFd> = keep.iter().map(AsRawFd::as_raw_fd).collect();
-    sys::fd::close_all_but(2, &keep).sys("close_range", "descriptors of the original").during(Phase::Launch)
+    sys::fd::close_all_but(2, &keep, host::own_descriptors)
+        .sys("close_range", "descriptors of the original")
+        .during(Phase::Launch)
 }
 
 /// Removes variables from this process's environment, which hooks and payloads would get to see.

@@ -96,9 +96,9 @@ fn load(filter: &Filter, channel: &Channel) -> Result<()> {
 /// Closes every descriptor but stdio, those that are passed on, and those in `keep`: the path of the working directory or
 /// of the executable may lead through /proc/self/fd, and out of the container (CVE-2024-21626). A joining process does so
 /// before it can be seen in there: one who may trace everything sees even what is not dumpable (CVE-2016-9962).
-pub(crate) fn let_go_of_the_host(plan: &ProcessPlan, keep: &[BorrowedFd<'_>]) -> Result<()> {
+pub(crate) fn let_go_of_the_host(plan: &ProcessPlan, proc: &HostProc, keep: &[BorrowedFd<'_>]) -> Result<()> {
     let keep: Vec<RawFd> = keep.iter().map(AsRawFd::as_raw_fd).collect();
-    sys::fd::close_all_but(LAST_STDIO + plan.passed_fds, &keep)
+    sys::fd::close_all_but(LAST_STDIO + plan.passed_fds, &keep, || proc.own_descriptors())
         .sys("close_range", "descriptors of the runtime")
         .during(Phase::Exec)
 }

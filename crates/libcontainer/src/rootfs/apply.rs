@@ -3,17 +3,21 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::umask;
 
 use super::bind::Sources;
-use super::options::Attributes;
+use super::options::{Attributes, Propagation};
 use super::plan::{Pivot, RootfsPlan};
 use super::{devices, masks, mount, pivot};
 use crate::error::{During, Phase, Result, SysContext};
 use crate::paths::Root;
-use crate::sys::mount::{MountAttr, mount_setattr};
+use crate::sys::mount::MountAttr;
+use crate::tree::{self, Staging};
+
+/// What an error calls the tmpfs that mounts are made on, where the kernel cannot make them detached.
+const STAGE: &str = "the stage of the mounts";
 
 /// A root filesystem that is complete and not yet `/`.
 #[derive(Debug)]
@@ -60,6 +64,7 @@ pub fn prepare(plan: &RootfsPlan) -> Result<Rootfs> {
 /// Those of [`prepare`], and those of fetching from outside.
 pub fn prepare_with(plan: &RootfsPlan, sources: &Sources<'_>) -> Result<Rootfs> {
     let _no_umask = NoUmask::new();
+    let staging = Staging::begin(plan.pivot != Pivot::Chroot && plan.propagation.host.0 != Propagation::Shared);
     let root = pivot::make_root(plan).during(Phase::Rootfs)?;
     for step in &plan.mounts {
         mount::carry_out(&root, step, sources)
@@ -69,6 +74,7 @@ pub fn prepare_with(plan: &RootfsPlan, sources: &Sources<'_>) -> Result<Rootfs> 
     if plan.setup_dev {
         devices::make(&root, &plan.devices, plan.bind_devices).during(Phase::Devices)?;
     }
+    staging.end().sys("umount2", STAGE).during(Phase::Rootfs)?;
     Ok(Rootfs { root })
 }
 
@@ -89,13 +95,15 @@ pub fn finish(plan: &RootfsPlan) -> Result<()> {
     if plan.late_readonly.is_empty() && plan.readonly_paths.is_empty() && plan.masked_paths.is_empty() {
         return readonly_root(plan);
     }
+    let staging = Staging::begin(plan.pivot != Pivot::Chroot);
     let root = Root::open(Path::new("/")).during(Phase::Rootfs)?;
     for path in &plan.late_readonly {
         make_readonly(&root, path).within(|| "making a mount read-only").during(Phase::Rootfs)?;
     }
     readonly_root(plan)?;
     masks::make_readonly(&root, &plan.readonly_paths).during(Phase::Masks)?;
-    masks::mask(&root, &plan.masked_paths, plan.label.as_ref()).during(Phase::Masks)
+    masks::mask(&root, &plan.masked_paths, plan.label.as_ref()).during(Phase::Masks)?;
+    staging.end().sys("umount2", STAGE).during(Phase::Masks)
 }
 
 const RDONLY: MountAttr = MountAttr::setting(Attributes::RDONLY.0);
@@ -105,16 +113,15 @@ fn readonly_root(plan: &RootfsPlan) -> Result<()> {
     if !plan.readonly || plan.pivot == Pivot::Chroot {
         return Ok(());
     }
-    patiently(|| mount_setattr(CWD, c"/", false, &RDONLY))
+    patiently(|| tree::change_root(false, &RDONLY))
         .sys("mount_setattr", "/")
         .within(|| "root.readonly")
         .during(Phase::Rootfs)
 }
 
 pub(super) fn make_readonly(root: &Root, path: &Path) -> Result<()> {
-    use std::os::fd::AsFd;
     let mount = root.resolve(path, OFlags::PATH)?;
-    patiently(|| mount_setattr(mount.as_fd(), c"", false, &RDONLY)).sys("mount_setattr", path.display())
+    patiently(|| tree::change_attached(&mount, false, &RDONLY)).sys("mount_setattr", path.display())
 }
 
 /// Tries again while somebody (a hook's last process) has a file open for writing there.

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 
 use rustix::fs::{CWD, FileType, OFlags, fstat, fstatfs, readlinkat, symlinkat};
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::mount::OpenTreeFlags;
 
 use super::idmap::MapNamespaces;
 use super::mount::{attach_error, change};
-use super::pivot::attach;
 use super::plan_idmap::Idmap;
 use super::plan_mounts::{Bind, MountStep};
 use super::target::{self, Make, Target};
 use crate::error::{Error, Kind, Result, SysContext};
 use crate::paths::{Root, split};
+use crate::tree::{self, attach};
 
 /// A part of the host's file tree, to be mounted in the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,14 +54,14 @@ impl HostTree {
     }
 
     fn clone_tree(&self) -> Result<OwnedFd> {
-        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let mut flags = OpenTreeFlags::empty();
         if self.recursive {
             flags |= OpenTreeFlags::AT_RECURSIVE;
         }
         if self.nofollow {
             flags |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
         }
-        open_tree(CWD, &self.path, flags).map_err(|errno| {
+        tree::clone(CWD, &self.path, flags).map_err(|errno| {
             let error = Error::system("open_tree", self.path.display(), errno);
             match errno {
                 Errno::NOENT => error.of_kind(Kind::NotFound).remedy("a bind mount's source must exist on the host"),

@@ -1,25 +1,25 @@
 //! The cgroup v1 hierarchies, together under one directory as on the host.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{CWD, Mode, mkdirat, symlinkat};
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::mount::OpenTreeFlags;
 
 use super::mount::{Context, attach_error, change};
 use super::options::{Attributes, Parameter};
-use super::pivot::attach;
 use super::plan_cgroups::{CgroupV1, HierarchyMount, HierarchySource};
 use super::plan_mounts::{Change, MountStep};
 use super::target::{self, Make};
-use crate::error::{During, Error, Result, SysContext};
+use crate::error::{During, Result, SysContext};
 use crate::paths::Root;
-use crate::sys::mount::{MountAttr, mount_setattr};
+use crate::sys::mount::MountAttr;
+use crate::tree::{self, attach};
 
 pub(super) fn mount(root: &Root, step: &MountStep, cgroup: &CgroupV1) -> Result<()> {
     let place = target::find(root, &step.destination, || Ok(Make::Directory))?;
-    let context = Context::open("tmpfs")?;
+    let mut context = Context::open("tmpfs")?;
     context.set_source("tmpfs")?;
     context.set(&Parameter { key: "mode".to_owned(), value: Some("755".to_owned()) })?;
     let tmpfs = context.create(cgroup.attributes)?;
@@ -37,7 +37,7 @@ pub(super) fn mount(root: &Root, step: &MountStep, cgroup: &CgroupV1) -> Result<
     }
     if cgroup.readonly {
         let rdonly = MountAttr::setting(Attributes::RDONLY.0);
-        mount_setattr(tmpfs.as_fd(), c"", false, &rdonly).sys("mount_setattr", step.destination.display())?;
+        tree::change_attached(&tmpfs, false, &rdonly).sys("mount_setattr", step.destination.display())?;
     }
     Ok(())
 }
@@ -49,13 +49,12 @@ fn mount_hierarchy(tmpfs: &OwnedFd, step: &MountStep, cgroup: &CgroupV1, hierarc
     let name = hierarchy.name.as_str();
     let mount = match &hierarchy.source {
         HierarchySource::Bind(own) => {
-            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-            let mount = open_tree(CWD, own, flags).sys("open_tree", own.display())?;
+            let mount = tree::clone(CWD, own, OpenTreeFlags::empty()).sys("open_tree", own.display())?;
             set_exactly(&mount, attributes, &step.changes)?;
             mount
         }
         HierarchySource::Filesystem(parameters) => {
-            let context = Context::open("cgroup")?;
+            let mut context = Context::open("cgroup")?;
             context.set_source(if name == "systemd" { name } else { "cgroup" })?;
             for parameter in parameters {
                 context.set(parameter)?;
@@ -66,8 +65,7 @@ fn mount_hierarchy(tmpfs: &OwnedFd, step: &MountStep, cgroup: &CgroupV1, hierarc
         }
     };
     mkdirat(tmpfs, name, Mode::from_raw_mode(0o755)).sys("mkdirat", name)?;
-    let c_name = CString::new(name).map_err(|_| Error::invalid(name, "has a NUL character"))?;
-    move_mount(&mount, c"", tmpfs, &c_name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).sys("move_mount", name)
+    tree::attach_at(&mount, tmpfs, Path::new(name)).sys("move_mount", name)
 }
 
 /// A bind mount starts with its source's attributes; these are to hold in their place.

@@ -8,14 +8,14 @@ use rustix::fs::{
     statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::mount::OpenTreeFlags;
 
 use super::mount::attach_error;
-use super::pivot::attach;
 use super::plan_devices::{DeviceKind, DeviceNode};
 use super::target::{self, Make};
 use crate::error::{During, Error, Kind, Result, SysContext};
 use crate::paths::{Root, split};
+use crate::tree::{self, attach};
 
 /// Makes the nodes, or binds the host's, and then the links; nothing is made outside `root`, whatever /dev is in the
 /// image (CVE-2026-41579).
@@ -60,10 +60,9 @@ fn make_node(dir: &OwnedFd, name: &std::ffi::OsStr, node: &DeviceNode) -> Result
 
 /// Binds the host's node of the same path and number.
 fn bind_node(root: &Root, node: &DeviceNode) -> Result<()> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(CWD, &node.path, flags).sys("open_tree", node.path.display()).map_err(|error| {
-        error.cause("in a user namespace, devices are those of the host, bound, and it has none of that path")
-    })?;
+    let tree = tree::clone(CWD, &node.path, OpenTreeFlags::empty()).sys("open_tree", node.path.display()).map_err(
+        |error| error.cause("in a user namespace, devices are those of the host, bound, and it has none of that path"),
+    )?;
     if !is_node(&fstat(&tree).sys("fstat", node.path.display())?, node) {
         let why = "the host's device of that path is another, and in a user namespace none can be made";
         return Err(Error::new(Kind::Invalid, why));

@@ -2,15 +2,15 @@
 //! the `lowerdir` of an overlay with many layers.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::fs::OFlags;
 use rustix::mount::{MountFlags, mount as mount2};
 use rustix::process::{chdir, fchdir};
 
-use super::options::Attributes;
+use super::options::{Attributes, Parameter};
 use super::plan_mounts::{Filesystem, MountStep};
-use crate::error::{Error, Result, SysContext};
+use crate::error::{During, Error, Result, SysContext};
 use crate::paths::Root;
 
 /// `fsconfig` copies at most 256 bytes of a string, with its NUL.
@@ -23,16 +23,8 @@ pub(super) fn is_needed(filesystem: &Filesystem) -> bool {
 
 /// Mounts on the working directory, which is the target's descriptor: so no path is walked here either.
 pub(super) fn mount(root: &Root, step: &MountStep, filesystem: &Filesystem, target: &OwnedFd) -> Result<()> {
-    let mut flags = flags(filesystem.attributes);
-    let mut data = Vec::new();
-    for parameter in &filesystem.parameters {
-        match generic(&parameter.key) {
-            Some(flag) => flags |= flag,
-            None => data.push(parameter.to_string()),
-        }
-    }
-    let field = || format!("mounts[{}].options", step.index);
-    let data = CString::new(data.join(",")).map_err(|_| Error::invalid(field(), "has a NUL character"))?;
+    let (flags, data) = arguments(filesystem.attributes, &filesystem.parameters)
+        .within(|| format!("mounts[{}].options", step.index))?;
     fchdir(target).sys("fchdir", step.destination.display())?;
     let source = filesystem.source.as_str();
     let mounted = mount2(source, ".", filesystem.kind.as_str(), flags, data.as_c_str());
@@ -42,7 +34,21 @@ pub(super) fn mount(root: &Root, step: &MountStep, filesystem: &Filesystem, targ
         return Ok(());
     }
     let top = root.resolve(&step.destination, OFlags::PATH)?;
-    super::mount::change(top.as_fd(), &step.changes)
+    super::mount::change_attached(&top, &step.changes)
+}
+
+/// Attributes and parameters as mount(2) takes them: flags and a text.
+pub(super) fn arguments(attributes: Attributes, parameters: &[Parameter]) -> Result<(MountFlags, CString)> {
+    let mut flags = flags(attributes);
+    let mut data = Vec::new();
+    for parameter in parameters {
+        match generic(&parameter.key) {
+            Some(flag) => flags |= flag,
+            None => data.push(parameter.to_string()),
+        }
+    }
+    let data = CString::new(data.join(",")).map_err(|_| Error::invalid(data.join(","), "has a NUL character"))?;
+    Ok((flags, data))
 }
 
 /// The parameters that mount(2) takes as flags.

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, OFlags, fstat};
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::mount::OpenTreeFlags;
 
 use super::devices::open_null;
 use super::mount::{Context, attach_error};
 use super::options::{Attributes, Parameter};
-use super::pivot::attach;
 use crate::error::{During, Result, SysContext};
 use crate::paths::Root;
-use crate::sys::mount::{MountAttr, mount_setattr};
+use crate::sys::mount::MountAttr;
+use crate::tree::{self, attach};
 
 /// Binds each path to itself, read-only with all that is mounted below.
 pub(super) fn make_readonly(root: &Root, paths: &[PathBuf]) -> Result<()> {
@@ -28,7 +28,7 @@ pub(super) fn make_readonly(root: &Root, paths: &[PathBuf]) -> Result<()> {
 fn protect(place: OwnedFd, path: &Path) -> Result<()> {
     let tree = clone(place.as_fd(), OpenTreeFlags::AT_RECURSIVE).sys("open_tree", path.display())?;
     let rdonly = MountAttr::setting(Attributes::RDONLY.0);
-    mount_setattr(tree.as_fd(), c"", true, &rdonly).sys("mount_setattr", path.display())?;
+    tree::change(&tree, true, &rdonly).sys("mount_setattr", path.display())?;
     attach(tree, place).map_err(|errno| attach_error(errno, path))
 }
 
@@ -72,7 +72,7 @@ impl Masks<'_> {
 
 /// A filesystem without anything in it, into which nobody can write, as all mounts of it are read-only and it itself.
 fn empty_directory(label: Option<&Parameter>) -> Result<OwnedFd> {
-    let context = Context::open("tmpfs")?;
+    let mut context = Context::open("tmpfs")?;
     context.set_source("tmpfs")?;
     context.set(&Parameter::flag("ro"))?;
     label.map_or(Ok(()), |label| context.set(label))?;
@@ -80,8 +80,7 @@ fn empty_directory(label: Option<&Parameter>) -> Result<OwnedFd> {
 }
 
 fn clone(place: BorrowedFd<'_>, more: OpenTreeFlags) -> Result<OwnedFd, Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    open_tree(place, c"", flags | more)
+    tree::clone(place, Path::new(""), more)
 }
 
 /// The path in the container, unless there is nothing; any other failure is one, or what is hidden could be laid bare.

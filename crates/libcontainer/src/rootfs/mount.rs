@@ -12,13 +12,13 @@ use rustix::mount::{
 
 use super::bind::Sources;
 use super::options::{Attributes, Parameter};
-use super::pivot::attach;
 use super::plan_mounts::{Action, Change, Filesystem, MountStep, Remount};
 use super::target::{self, Make};
 use super::{bind, cgroup, legacy, tmpcopyup};
-use crate::error::{Error, Kind, Result, SysContext};
+use crate::error::{During, Error, Kind, Result, SysContext};
 use crate::paths::Root;
-use crate::sys::mount::{MountAttr, mount_setattr};
+use crate::sys::mount::MountAttr;
+use crate::tree::{self, attach};
 
 pub(super) fn carry_out(root: &Root, step: &MountStep, sources: &Sources<'_>) -> Result<()> {
     match &step.action {
@@ -44,7 +44,7 @@ fn mount_filesystem(root: &Root, step: &MountStep, filesystem: &Filesystem) -> R
     if legacy::is_needed(filesystem) {
         return legacy::mount(root, step, filesystem, &place.fd);
     }
-    let context = Context::open(&filesystem.kind)?;
+    let mut context = Context::open(&filesystem.kind)?;
     context.set_source(&filesystem.source)?;
     for parameter in inherited.iter().chain(&filesystem.parameters) {
         context.set(parameter)?;
@@ -71,28 +71,40 @@ fn remount(root: &Root, step: &MountStep, change_of: &Remount) -> Result<()> {
     let mount = root.resolve(&step.destination, OFlags::PATH)?;
     if !change_of.parameters.is_empty() {
         let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
-        let fd = fspick(&mount, c"", flags).sys("fspick", step.destination.display())?;
-        let context = Context { fd, kind: "remount".to_owned() };
+        let fd = match fspick(&mount, c"", flags) {
+            Err(Errno::NOSYS) => None,
+            picked => Some(picked.sys("fspick", step.destination.display())?),
+        };
+        let mut context = Context::of(fd, "remount");
         for parameter in &change_of.parameters {
             context.set(parameter)?;
         }
-        fsconfig_reconfigure(&context.fd).map_err(|errno| context.error("fsconfig", "reconfigure", errno))?;
+        context.reconfigure(&mount)?;
     }
-    change(mount.as_fd(), &step.changes)
+    change_attached(&mount, &step.changes)
 }
 
-/// Makes the changes, in order, on a mount or detached tree.
-pub(super) fn change(mount: impl AsFd, changes: &[Change]) -> Result<()> {
+/// Makes the changes, in order, on a tree that is not attached yet.
+pub(super) fn change(tree: impl AsFd, changes: &[Change]) -> Result<()> {
+    each_change(changes, |recursive, attr| tree::change(&tree, recursive, attr))
+}
+
+/// Makes the changes, in order, on an attached mount.
+pub(super) fn change_attached(mount: impl AsFd, changes: &[Change]) -> Result<()> {
+    each_change(changes, |recursive, attr| tree::change_attached(&mount, recursive, attr))
+}
+
+fn each_change(changes: &[Change], act: impl Fn(bool, &MountAttr) -> Result<(), Errno>) -> Result<()> {
     for change in changes {
         let mut attr = MountAttr::setting(change.set.0);
         attr.clear = change.clear.and(change.reset).0;
         attr.propagation = change.propagation.map_or(0, super::Propagation::bits);
-        let mut result = mount_setattr(mount.as_fd(), c"", change.recursive, &attr);
+        let mut result = act(change.recursive, &attr);
         if result == Err(Errno::PERM) && !change.reset.is_none() {
             // Of those that nobody asked for this is the one that is never locked.
             let free = if change.reset.has(Attributes::NOSYMFOLLOW) { Attributes::NOSYMFOLLOW.0 } else { 0 };
             attr.clear = change.clear.0 | free;
-            result = mount_setattr(mount.as_fd(), c"", change.recursive, &attr);
+            result = act(change.recursive, &attr);
         }
         result.map_err(|errno| change_error(errno, change))?;
     }
@@ -129,38 +141,53 @@ pub(super) fn attach_error(errno: Errno, destination: &Path) -> Error {
 /// namespace or the initial user namespace.
 const NOT_PERMITTED: &str = "it takes CAP_SYS_ADMIN in the user namespace that owns what it shows";
 
-/// A filesystem that is being configured (fsopen(2), since Linux 5.2).
+/// A filesystem that is being configured (fsopen(2), since Linux 5.2); without that, what mount(2) is to be told.
 pub(super) struct Context {
-    fd: OwnedFd,
+    fd: Option<OwnedFd>,
     kind: String,
+    source: String,
+    parameters: Vec<Parameter>,
 }
 
 impl Context {
     pub(super) fn open(kind: &str) -> Result<Context> {
-        let fd = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|errno| {
-            let error = Error::system("fsopen", kind, errno);
-            match errno {
-                Errno::NODEV => error.of_kind(Kind::Unsupported).cause("this kernel has no filesystem of that type"),
-                Errno::NOSYS => error.of_kind(Kind::Unsupported).remedy("Linux 5.2 or later is needed"),
-                Errno::PERM => error.cause(NOT_PERMITTED),
-                _ => error,
+        match fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC) {
+            Ok(fd) => Ok(Context::of(Some(fd), kind)),
+            Err(Errno::NOSYS) => Ok(Context::of(None, kind)),
+            Err(errno) => {
+                let error = Error::system("fsopen", kind, errno);
+                Err(match errno {
+                    Errno::NODEV => {
+                        error.of_kind(Kind::Unsupported).cause("this kernel has no filesystem of that type")
+                    }
+                    Errno::PERM => error.cause(NOT_PERMITTED),
+                    _ => error,
+                })
             }
-        })?;
-        Ok(Context { fd, kind: kind.to_owned() })
+        }
+    }
+
+    fn of(fd: Option<OwnedFd>, kind: &str) -> Context {
+        Context { fd, kind: kind.to_owned(), source: String::new(), parameters: Vec::new() }
     }
 
     /// What /proc/mounts shows in the first column, or the device.
-    pub(super) fn set_source(&self, source: &str) -> Result<()> {
-        if source.is_empty() {
+    pub(super) fn set_source(&mut self, source: &str) -> Result<()> {
+        let Some(fd) = self.fd.as_ref().filter(|_| !source.is_empty()) else {
+            self.source = source.to_owned();
             return Ok(());
-        }
-        fsconfig_set_string(&self.fd, c"source", source).map_err(|errno| self.error("fsconfig", source, errno))
+        };
+        fsconfig_set_string(fd, c"source", source).map_err(|errno| self.error("fsconfig", source, errno))
     }
 
-    pub(super) fn set(&self, parameter: &Parameter) -> Result<()> {
+    pub(super) fn set(&mut self, parameter: &Parameter) -> Result<()> {
+        let Some(fd) = &self.fd else {
+            self.parameters.push(parameter.clone());
+            return Ok(());
+        };
         let result = match &parameter.value {
-            Some(value) => fsconfig_set_string(&self.fd, parameter.key.as_str(), value.as_str()),
-            None => fsconfig_set_flag(&self.fd, parameter.key.as_str()),
+            Some(value) => fsconfig_set_string(fd, parameter.key.as_str(), value.as_str()),
+            None => fsconfig_set_flag(fd, parameter.key.as_str()),
         };
         match (result, parameter.key.as_str()) {
             // mount(2) takes them of any filesystem, but here only those know them to which they mean something.
@@ -171,9 +198,22 @@ impl Context {
 
     /// The new filesystem, as a mount that is attached nowhere.
     pub(super) fn create(&self, attributes: Attributes) -> Result<OwnedFd> {
-        fsconfig_create(&self.fd).map_err(|errno| self.error("fsconfig", "create", errno))?;
+        let Some(fd) = &self.fd else {
+            let (flags, data) = legacy::arguments(attributes, &self.parameters).within(|| self.kind.clone())?;
+            return tree::mount_aside(&self.kind, &self.source, flags, &data)
+                .map_err(|errno| self.error("mount", "", errno));
+        };
+        fsconfig_create(fd).map_err(|errno| self.error("fsconfig", "create", errno))?;
         let attributes: MountAttrFlags = attributes.to_fsmount();
-        fsmount(&self.fd, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(|errno| self.error("fsmount", "", errno))
+        fsmount(fd, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(|errno| self.error("fsmount", "", errno))
+    }
+
+    fn reconfigure(&self, mount: &OwnedFd) -> Result<()> {
+        if let Some(fd) = &self.fd {
+            return fsconfig_reconfigure(fd).map_err(|errno| self.error("fsconfig", "reconfigure", errno));
+        }
+        let (flags, data) = legacy::arguments(Attributes::NONE, &self.parameters)?;
+        tree::reconfigure(mount, flags, &data).map_err(|errno| self.error("mount", "MS_REMOUNT", errno))
     }
 
     fn error(&self, syscall: &str, what: &str, errno: Errno) -> Error {
@@ -183,6 +223,8 @@ impl Context {
         match errno {
             _ if !log.is_empty() => error.cause(log),
             Errno::PERM => error.cause(NOT_PERMITTED),
+            Errno::NODEV => error.of_kind(Kind::Unsupported).cause("this kernel has no filesystem of that type"),
+            Errno::NOSYS => error.of_kind(Kind::Unsupported).remedy("Linux 5.2 or later is needed for that"),
             Errno::INVAL => error.cause("the filesystem does not know that option, or not that value"),
             _ => error,
         }
@@ -192,7 +234,8 @@ impl Context {
     fn log(&self) -> String {
         let mut messages = Vec::new();
         let mut buffer = [0u8; 512];
-        while let Ok(length @ 1..) = rustix::io::read(&self.fd, &mut buffer) {
+        let Some(fd) = &self.fd else { return String::new() };
+        while let Ok(length @ 1..) = rustix::io::read(fd, &mut buffer) {
             let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
             let text = text.trim_end();
             messages.push(text.split_once(' ').map_or(text, |(_, message)| message).to_owned());

@@ -1,23 +1,19 @@
 //! The root filesystem as a mount, and becoming `/`.
 
-use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, open, openat};
 use rustix::io::Errno;
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_change, move_mount,
-    open_tree, unmount,
-};
+use rustix::mount::{MountFlags, MountPropagationFlags, OpenTreeFlags, UnmountFlags, mount, mount_change, unmount};
 use rustix::process::{chdir, chroot, fchdir, pivot_root};
 
 use super::options::Propagation;
 use super::plan::{Pivot, RootfsPlan};
 use crate::error::{During, Error, Kind, Result, SysContext};
 use crate::paths::Root;
-use crate::sys::mount::{MountAttr, mount_setattr};
+use crate::sys::mount::MountAttr;
+use crate::tree::{self, attach, unescape};
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -34,7 +30,7 @@ pub(super) fn make_root(plan: &RootfsPlan) -> Result<Root> {
         attach(tree.as_fd(), below.as_fd()).sys("move_mount", plan.path.display())?;
         // Only now: what is attached below a shared mount becomes shared.
         let private = MountAttr::propagating(Propagation::Private.bits());
-        mount_setattr(tree.as_fd(), c"", true, &private).sys("mount_setattr", plan.path.display())?;
+        tree::change_attached(&tree, true, &private).sys("mount_setattr", plan.path.display())?;
         return Ok(Root::from_fd(tree, &plan.path));
     }
     let (propagation, recursive) = plan.propagation.host;
@@ -52,11 +48,7 @@ pub(super) fn make_root(plan: &RootfsPlan) -> Result<Root> {
 
 /// The root filesystem with what is mounted below it, attached nowhere.
 fn clone_root(below: &Root, plan: &RootfsPlan) -> Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    open_tree(below, c"", flags).sys("open_tree", plan.path.display())
+    tree::clone(below, Path::new(""), OpenTreeFlags::AT_RECURSIVE).sys("open_tree", plan.path.display())
 }
 
 fn open_root(plan: &RootfsPlan) -> Result<Root> {
@@ -64,12 +56,6 @@ fn open_root(plan: &RootfsPlan) -> Result<Root> {
         Some(Errno::NOENT) => error.of_kind(Kind::NotFound).within("root.path").remedy("unpack an image there"),
         _ => error.within("root.path"),
     })
-}
-
-/// Attaches a detached tree to what `target` refers to.
-pub(super) fn attach(tree: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(tree, c"", target, c"", flags)
 }
 
 /// Changes the propagation of the mount that `dir` lies in: only at its root can that be done, so that is searched for
@@ -81,7 +67,7 @@ fn change_parent(dir: impl AsFd, propagation: Propagation) -> Result<()> {
     let mut above: Option<OwnedFd> = None;
     for _ in 0..LEVELS {
         let at = above.as_ref().map_or(dir.as_fd(), AsFd::as_fd);
-        match mount_setattr(at, c"", false, &change) {
+        match tree::change_attached(at, false, &change) {
             Err(Errno::INVAL) => {
                 let up = openat(at, c"..", DIRECTORY, Mode::empty()).sys("openat", "..")?;
                 above = Some(up);
@@ -98,9 +84,8 @@ pub(super) fn enter(root: Root, plan: &RootfsPlan) -> Result<()> {
         Pivot::PivotRoot => pivot(&root)?,
         Pivot::Move => {
             cover_host_proc_and_sys(&plan.path)?;
-            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
             fchdir(&root).sys("fchdir", plan.path.display())?;
-            move_mount(&root, c"", CWD, c"/", flags).sys("move_mount", "/")?;
+            tree::attach_at(&root, CWD, Path::new("/")).sys("move_mount", "/")?;
             enter_working_directory()?;
         }
         Pivot::Chroot => {
@@ -111,7 +96,7 @@ pub(super) fn enter(root: Root, plan: &RootfsPlan) -> Result<()> {
     match plan.propagation.root {
         Some((propagation, recursive)) if plan.pivot != Pivot::Chroot => {
             let change = MountAttr::propagating(propagation.bits());
-            mount_setattr(CWD, c"/", recursive, &change).sys("mount_setattr", "/").within(|| "linux.rootfsPropagation")
+            tree::change_root(recursive, &change).sys("mount_setattr", "/").within(|| "linux.rootfsPropagation")
         }
         _ => Ok(()),
     }
@@ -132,7 +117,7 @@ fn pivot(root: &Root) -> Result<()> {
     // A hook may have shared mounts again since `prepare`; if so the host would lose what is unmounted here. Slave, not
     // private: a private copy would keep mounts busy that the host is about to unmount.
     let slave = MountAttr::propagating(Propagation::Slave.bits());
-    mount_setattr(host.as_fd(), c"", true, &slave).sys("mount_setattr", "the host's /")?;
+    tree::change_attached(&host, true, &slave).sys("mount_setattr", "the host's /")?;
     fchdir(&host).sys("fchdir", "the host's /")?;
     unmount(".", UnmountFlags::DETACH).sys("umount2", "the host's /")?;
     chdir("/").sys("chdir", "/")
@@ -175,26 +160,6 @@ fn whole_proc_or_sys(line: &[u8]) -> Option<PathBuf> {
     let (root, mountpoint) = (fields.next()?, fields.next()?);
     let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
     (root == b"/" && matches!(kind, b"proc" | b"sysfs")).then(|| unescape(mountpoint))
-}
-
-/// Takes back the `\040` and the like that the kernel writes for blanks.
-fn unescape(field: &[u8]) -> PathBuf {
-    let mut path = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) if *first == b'\\' => {
-                path.push(byte);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            _ => {
-                path.push(*first);
-                rest = after;
-            }
-        }
-    }
-    PathBuf::from(OsString::from_vec(path))
 }
 
 #[cfg(test)]

@@ -42,7 +42,8 @@ pub struct CloneArgs<'a> {
     pub namespaces: u64,
     /// Make the caller's parent its parent (`CLONE_PARENT`); its exit is then the caller's parent's to collect.
     pub sibling: bool,
-    /// A cgroup v2 directory to be born in (`CLONE_INTO_CGROUP`, since Linux 5.7).
+    /// A cgroup v2 directory to be born in (`CLONE_INTO_CGROUP`, since Linux 5.7). A kernel that does not know it says
+    /// `EINVAL`, `E2BIG` or `ENOSYS`.
     pub cgroup: Option<BorrowedFd<'a>>,
 }
 
@@ -57,6 +58,18 @@ pub enum Cloned {
 
 /// Makes a new process that is a copy of this one, as fork(2) does.
 pub fn clone3(_proof: &SingleThreaded, args: CloneArgs<'_>) -> Result<Cloned, Errno> {
+    // SAFETY: the proof says that no other thread holds a lock.
+    Ok(match unsafe { copy(args) }? {
+        None => Cloned::Child(SingleThreaded(PhantomData)),
+        Some((pid, pidfd)) => Cloned::Parent(pid, pidfd),
+    })
+}
+
+/// The copy itself: by clone3(2), since Linux 5.3, or where that is missing by clone(2). `None` in the child.
+///
+/// # Safety
+/// In the child, no lock may be taken that another thread of the parent may have held.
+unsafe fn copy(args: CloneArgs<'_>) -> Result<Option<(Pid, OwnedFd)>, Errno> {
     let mut pidfd: RawFd = -1;
     let parent = if args.sibling { libc::CLONE_PARENT as u64 } else { 0 };
     let into_cgroup = if args.cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
@@ -67,14 +80,20 @@ pub fn clone3(_proof: &SingleThreaded, args: CloneArgs<'_>) -> Result<Cloned, Er
     // With CLONE_PARENT the signal is the caller's own; the kernel wants 0 here.
     raw.exit_signal = if args.sibling { 0 } else { libc::SIGCHLD as u64 };
     raw.cgroup = args.cgroup.map_or(0, |fd| fd.as_raw_fd() as u64);
-    // SAFETY: no stack and no CLONE_VM, so the child runs on a copy of this stack; `raw` outlives the call; the proof
-    // says that no other thread holds a lock.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) })?;
-    match Pid::from_raw(pid as i32) {
-        None => Ok(Cloned::Child(SingleThreaded(PhantomData))),
-        // SAFETY: the kernel has just made this descriptor for us.
-        Some(pid) => Ok(Cloned::Parent(pid, unsafe { OwnedFd::from_raw_fd(pidfd) })),
-    }
+    // SAFETY: no stack and no CLONE_VM, so the child runs on a copy of this stack; `raw` outlives the call; the caller
+    // promises the rest.
+    let pid = match check(unsafe { libc::syscall(libc::SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) }) {
+        // clone(2) cannot put the child into a cgroup: the caller learns that, and asks again without.
+        Err(Errno::NOSYS) if args.cgroup.is_none() => {
+            let (flags, none) = (raw.flags | raw.exit_signal, std::ptr::null_mut::<libc::c_void>());
+            // SAFETY: as above; the third argument is where CLONE_PIDFD (since Linux 5.2) puts its descriptor, and
+            // the last two, whose order machines disagree about, are not used.
+            check(unsafe { libc::syscall(libc::SYS_clone, flags, none, &raw mut pidfd, none, none) })
+        }
+        result => result,
+    }?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(Pid::from_raw(pid as i32).map(|pid| (pid, unsafe { OwnedFd::from_raw_fd(pidfd) })))
 }
 
 /// Makes a process that only holds new namespaces (`CLONE_NEW*` flags): it waits to be killed, and dies with its parent.
@@ -91,21 +110,13 @@ pub fn visit(namespace: BorrowedFd<'_>, kind: u64) -> Result<(Pid, OwnedFd), Err
 
 /// It needs no proof that the caller is alone: `child` makes system calls and touches nothing that a lock could guard.
 fn clone_plainly(namespaces: u64, child: impl FnOnce()) -> Result<(Pid, OwnedFd), Errno> {
-    let mut pidfd: RawFd = -1;
-    // SAFETY: clone_args is a plain C struct for which all zeroes is a valid value.
-    let mut raw: libc::clone_args = unsafe { std::mem::zeroed() };
-    raw.flags = namespaces | libc::CLONE_PIDFD as u64;
-    raw.pidfd = &raw mut pidfd as u64;
-    raw.exit_signal = libc::SIGCHLD as u64;
-    // SAFETY: as in `clone3`; the child runs nothing but the system calls of `child`.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) })?;
-    match Pid::from_raw(pid as i32) {
+    // SAFETY: the child runs nothing but the system calls of `child`.
+    match unsafe { copy(CloneArgs { namespaces, ..CloneArgs::default() }) }? {
         None => {
             child();
             exit_now(0)
         }
-        // SAFETY: the kernel has just made this descriptor for us.
-        Some(pid) => Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) })),
+        Some(made) => Ok(made),
     }
 }
 

@@ -1,11 +1,14 @@
 //! Writing kernel parameters.
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use std::path::Path;
+
+use rustix::fs::{OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::plan::{SysctlPlan, SysctlWrite};
 use crate::error::{Error, Kind, Result};
 use crate::host::HostProc;
+use crate::paths::open_within;
 
 /// Writes the parameters into the namespaces that the calling thread is in: the kernel looks them up anew at each open.
 ///
@@ -23,8 +26,8 @@ fn set(write: &SysctlWrite, proc: &HostProc) -> Result<()> {
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let below_proc = format!("sys/{}", write.path);
     let path = || format!("/proc/{below_proc}");
-    let file = rustix::io::retry_on_intr(|| rustix::fs::openat2(proc, &below_proc, flags, Mode::empty(), inside))
-        .map_err(|errno| {
+    let file =
+        rustix::io::retry_on_intr(|| open_within(proc, Path::new(&below_proc), flags, inside)).map_err(|errno| {
             let error = Error::system("openat2", path(), errno);
             match errno {
                 Errno::NOENT => error.cause("this kernel, or this namespace, has no such parameter"),

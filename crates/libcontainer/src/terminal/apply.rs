@@ -2,14 +2,16 @@
 //! (CVE-2025-52565), so each thing is checked on its descriptor before it is used.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, OutputModes, Winsize};
 
 use super::TerminalPlan;
 use crate::error::{During, Error, Phase, Result, SysContext};
+use crate::paths::open_within;
+use crate::tree;
 
 /// The magic number of devpts (linux/magic.h).
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
@@ -65,7 +67,7 @@ pub fn attend(master: &OwnedFd) -> Result<()> {
 fn open_multiplexer() -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let fd = rustix::fs::openat2(CWD, c"/dev/ptmx", flags, Mode::empty(), resolve)
+    let fd = open_within(CWD, Path::new("/dev/ptmx"), flags, resolve)
         .sys("openat2", "/dev/ptmx")
         .map_err(|error| error.remedy("mount devpts on /dev/pts, or set process.terminal to false"))?;
     let stat = rustix::fs::fstat(&fd).sys("fstat", "/dev/ptmx")?;
@@ -85,7 +87,7 @@ fn open_multiplexer() -> Result<OwnedFd> {
 fn bind_console(slave: &OwnedFd) -> Result<()> {
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let dev = rustix::fs::openat2(CWD, c"/dev", directory, Mode::empty(), resolve).sys("openat2", "/dev")?;
+    let dev = open_within(CWD, Path::new("/dev"), directory, resolve).sys("openat2", "/dev")?;
     let create = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let target =
         match rustix::fs::openat(&dev, c"console", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
@@ -101,10 +103,7 @@ fn bind_console(slave: &OwnedFd) -> Result<()> {
             .cause("the image or a mount put it there")
             .remedy("remove it, or mount a tmpfs on /dev"));
     }
-    let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(slave, c"", clone).sys("open_tree", "the terminal")?;
-    let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(&tree, c"", &target, c"", empty).sys("move_mount", "the terminal to /dev/console")
+    tree::bind(slave, &target).sys("open_tree, move_mount", "the terminal to /dev/console")
 }
 
 impl Terminal {

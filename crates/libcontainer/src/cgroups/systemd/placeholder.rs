@@ -31,7 +31,7 @@ impl Placeholder {
                 }
                 // What is typed at a terminal is meant for the runtime, which decides what becomes of this process.
                 let _ = rustix::process::setsid();
-                let _ = close_all_but(-1, &[]);
+                let _ = close_all_but(-1, &[], crate::host::own_descriptors);
                 loop {
                     let _ = rustix::event::poll(&mut [], None);
                 }

@@ -1,18 +1,22 @@
 //! Safe resolution of paths inside a container's root.
 //!
 //! Whoever writes the image, or shares a volume with the container, chooses the symlinks. So every path inside a root
-//! is resolved by the kernel with that root as the end of all `..` and absolute links (openat2(2), since Linux 5.6), and
-//! the descriptor it gives is what is used: nothing can be swapped between the check and the use (CVE-2021-30465).
+//! is resolved by the kernel with that root as the end of all `..` and absolute links (openat2(2); [`walk`] is its
+//! fall-back), and the descriptor it gives is what is used: nothing can be swapped between the check and the use (CVE-2021-30465).
+
+mod walk;
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat, openat2, readlinkat};
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat, readlinkat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result, SysContext};
+
+pub use walk::open_within;
 
 /// How often a resolution is repeated that a concurrent rename or mount made the kernel give up (`EAGAIN`).
 const RETRIES: u32 = 128;
@@ -60,7 +64,7 @@ impl Root {
     /// root, those of procfs that lead anywhere ("magic links") are refused with `ELOOP`.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Unsupported`] before Linux 5.6; else the kernel's, with `path` as the subject.
+    /// The kernel's, with `path` as the subject.
     pub fn resolve(&self, path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd> {
         self.openat2(path.as_ref(), flags, ResolveFlags::empty())
     }
@@ -77,11 +81,8 @@ impl Root {
         let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let mut tries = RETRIES;
         loop {
-            match openat2(&self.fd, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            match open_within(&self.fd, path, flags, resolve) {
                 Err(Errno::AGAIN | Errno::INTR) if tries > 0 => tries -= 1,
-                Err(Errno::NOSYS) => {
-                    return Err(Error::unsupported("this kernel has no openat2").remedy("Linux 5.6 or later is needed"));
-                }
                 result => return result.sys("openat2", path.display()),
             }
         }
