@@ -90,7 +90,7 @@ pub fn pidfd_send(pidfd: BorrowedFd<'_>, signal: libc::c_int) -> Result<(), Errn
 mod tests {
     use std::process::Command;
 
-    use crate::testing::is_root;
+    use crate::testing::{eventually, is_root};
 
     /// As process 1 of a PID namespace, which only a new process can be: this executable, run again by unshare(1).
     #[test]
@@ -112,6 +112,10 @@ mod tests {
     fn as_process_one() {
         let this = rustix::process::getpid();
         assert_eq!(this.as_raw_nonzero().get(), 1);
+        // The main thread blocks all signals while it starts this one, and then the kernel lets the first one end even
+        // process 1: it asks whether what it sends would be ignored of the main thread, and whether it kills of this one.
+        let status = || std::fs::read_to_string("/proc/self/status").expect("status");
+        eventually("signals reach the main thread", || status().contains("SigBlk:\t0000000000000000"));
         let send = |signal| rustix::process::kill_process(this, signal).expect("kill");
         send(rustix::process::Signal::TERM); // without a handler it has no effect
         super::end_by(&[libc::SIGTERM]);
