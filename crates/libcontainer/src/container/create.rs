@@ -18,8 +18,9 @@ use crate::host::{HostFacts, HostProc};
 use crate::namespaces::{self, Kind, OpenNamespace};
 use crate::plan::{self, Plan, Request};
 use crate::process::Init;
+use crate::process::birth::Birth;
 use crate::process::gate::Gate;
-use crate::process::launch::{Birth, Launching, compile, launch};
+use crate::process::launch::{Launching, compile, launch};
 use crate::process::sealed_exe::Sealed;
 use crate::process::sources::{self, Fetcher};
 use crate::spec::{CONFIG, Spec};
@@ -59,7 +60,7 @@ fn make(store: &Store, options: &CreateOptions, sealed: Sealed, start: bool) -> 
         passed_fds,
         joined_maps: user.map(|user| userns::maps_of(user, &proc)).transpose()?,
     };
-    let mut plan = plan::plan(&spec, &request, &HostFacts::gather(options.systemd_cgroup)?)?;
+    let mut plan = plan::plan(&spec, &request, &HostFacts::gather(options.systemd_cgroup, options.rootless)?)?;
     if plan.hooks.run_during_create() {
         plan.hooks.set_runtime_env(&super::own_environment());
     }
@@ -99,7 +100,7 @@ fn open_namespaces(spec: &Spec) -> Result<Vec<OpenNamespace>> {
 fn birth<'a>(plan: &'a Plan, membership: &'a Membership, proc: &'a HostProc) -> Birth<'a> {
     let staged = plan.namespaces.needs_stage();
     let namespaces = if staged { 0 } else { plan.namespaces.birth_flags() };
-    let time = plan.time.as_ref().map(|time| (time, proc));
+    let time = plan.time.as_ref().filter(|_| !plan.process.unprivileged).map(|time| (time, proc));
     Birth { membership, namespaces, staged, scheduling: &plan.process.attributes.scheduling, time }
 }
 
@@ -190,7 +191,7 @@ impl Making {
         })?;
         options.trace.is_set_up();
         membership.settle()?;
-        attributes::limit(&plan.process.attributes, pid, proc)?;
+        attributes::limit(&plan.process.attributes, pid, proc, plan.process.unprivileged)?;
         let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);
         self.save_init(pid, false)?;
         if let Some(path) = &options.pid_file {

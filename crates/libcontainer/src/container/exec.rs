@@ -10,7 +10,8 @@ use super::{ExecOptions, Launched, Store, oom, passed, pid_file, require_state};
 use crate::error::{During, Error, Kind, Phase, Result};
 use crate::host::{HostProc, ProcessFacts};
 use crate::plan::{self, Request};
-use crate::process::launch::{Birth, compile, launch};
+use crate::process::birth::Birth;
+use crate::process::launch::{compile, launch};
 use crate::process::sealed_exe::Sealed;
 use crate::process::sources::Fetcher;
 use crate::process::{Joiner, wait};
@@ -68,7 +69,7 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions, sealed: Sealed) -> R
         let filter = compile(plan.seccomp.as_ref())?;
         let console = launching.until_ready(Fetcher { proc: &proc, maps: &[] }, |_| Ok(()))?;
         options.trace.is_set_up();
-        attributes::limit(&plan.attributes, launching.pid(), &proc)?;
+        attributes::limit(&plan.attributes, launching.pid(), &proc, plan.unprivileged)?;
         let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);
         launching.pidfd().map_or(Ok(()), |pidfd| sockets.hand_over_pidfd(pidfd))?;
         let pid = launching.pid();

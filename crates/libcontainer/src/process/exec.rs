@@ -36,7 +36,7 @@ impl Joiner<'_> {
     }
 
     fn prepare(&self, channel: &Channel, alone: &SingleThreaded) -> Result<Payload> {
-        payload::hide()?;
+        payload::begin(self.plan, self.proc, alone)?;
         let flags = self.namespaces.flags();
         if flags != 0 {
             sys::namespace::setns(self.container.as_fd(), flags)
