@@ -21,6 +21,7 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import suite  # noqa: E402
+import user  # noqa: E402
 
 
 def cases(pattern):
@@ -60,6 +61,7 @@ def inside(options, results):
     environment = {**os.environ, "ROOTFS_ONLY": "1"}
     subprocess.run([f"{suite.REPOSITORY}/hack/bundle.sh", f"{suite.WORK}/made"], env=environment, check=True)
     os.rename(f"{suite.WORK}/made/rootfs", f"{suite.WORK}/rootfs")
+    user.prepare()
     name = os.path.basename(options.runtimes)
     with open(results, "w") as file:
         for case in cases(options.case):
