@@ -13,6 +13,7 @@ needs=(
     "python3 python3"
     "python3-pip pip3"
     "iproute2 ip"
+    "uidmap newuidmap"
     "util-linux unshare"
     "runc runc"
     "crun crun"

@@ -88,10 +88,11 @@ class Layout:
         programs = [f"/engine/{os.path.basename(path)}" for path in CONTAINERD]
         what = {
             "library": None if options.tests == "none" or name in ONLY else [tests, patterns],
-            # Containers without root are not there yet, and the suite needs a private host.
+            # The suite needs a private host, which only root can have.
             "blackbox": [runtimes, ONLY.get(name, options.cases)] if root and options.cases != "none" else None,
             # The other layouts are those of other hosts, where `make engines` runs.
             "shim": [shim, programs, options.shim] if name == "v2" and options.shim != "none" else None,
+            "rootless": runtime if name.startswith("v2") and options.cases != "none" else None,
             "patience": PATIENCE,
         }
         guest = [f"{REPOSITORY}/tests/lab/guest.py", json.dumps(what)]

@@ -5,6 +5,7 @@ containerd, one result a line.
     guest.py WHAT        WHAT is JSON: {"library": [binary, patterns] or null,
                          "blackbox": [runtimes, pattern] or null,
                          "shim": [shim, [containerd, ctr], pattern] or null,
+                         "rootless": runtime or null,
                          "parity": runtimes or null, "patience": N}
 
 A result is a line `@ ["library", "RUNTIME" or "shim, DRIVER", name, "pass"|"FAIL"|"skip", why, seconds]`, and what the
@@ -136,6 +137,22 @@ def shim(binary, programs, pattern):
             tell("shim", f"the suite itself, {driver}", "FAIL", f"exited after {len(rows)} cases\n{last}", 0)
 
 
+def rootless(runtime):
+    """What a user, and root for him, sees of containers without root."""
+    copy = own_copy(runtime)
+    if os.geteuid() == 0:
+        copy = shutil.copy(copy, "/usr/local/bin/creel")  # where the user can reach it
+    command = [sys.executable, "-B", f"{HERE}/rootless.py", copy]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace")
+    count = 0
+    for line in process.stdout:
+        count += 1
+        print(line, end="", flush=True)
+        tell("creel", *json.loads(line))
+    if process.wait() != 0 or not count:
+        tell("creel", "the rootless cases themselves", "FAIL", f"exited with {process.returncode} after {count}", 0)
+
+
 def parity(runtimes):
     """What each driver writes; the systemd driver needs the machine's own systemd."""
     mine = ",".join([own_copy(runtimes[0]), *runtimes[1:]])
@@ -159,6 +176,8 @@ def main():
         blackbox(*what["blackbox"])
     if what.get("shim"):
         shim(*what["shim"])
+    if what.get("rootless"):
+        rootless(what["rootless"])
     if what.get("parity"):
         parity(what["parity"])
     print("@ end", flush=True)

@@ -59,7 +59,7 @@ pub fn update(bytes: &[u8]) {
 /// Lines of /proc/PID/uid_map: as the maps of a namespace that is joined, of which the kernel has to know; and of a new one.
 pub fn id_map(bytes: &[u8]) {
     let Some(map) = userns::parse_map(&String::from_utf8_lossy(bytes)) else { return };
-    let joined = UsernsPlan { uids: map.clone(), gids: map.clone() };
+    let joined = UsernsPlan::new(map.clone(), map.clone());
     let ids = || map.iter().flat_map(|range| [range.container_id, range.container_id.saturating_add(range.size)]);
     ids().for_each(|id| assert!(joined.host_uid(id).is_none_or(|uid| map.iter().any(|range| uid >= range.host_id))));
     assert!(accepted(userns::plan(Origin::Joined(&joined), &map, &map)).is_some(), "a map differs from itself");
@@ -94,9 +94,9 @@ fn facts(v1: bool, systemd: bool) -> HostFacts {
     let controllers = ["blkio", "cpu", "cpuset", "devices", "freezer", "hugetlb", "io", "memory", "pids", "rdma"];
     let cgroups = if v1 {
         let of = |name: &&str| hierarchy(&[*name], format!("/sys/fs/cgroup/{name}"));
-        CgroupFacts { v1: controllers.iter().map(of).collect(), v2: None }
+        CgroupFacts { v1: controllers.iter().map(of).collect(), ..CgroupFacts::default() }
     } else {
-        CgroupFacts { v1: Vec::new(), v2: Some(hierarchy(&controllers, "/sys/fs/cgroup".to_owned())) }
+        CgroupFacts { v2: Some(hierarchy(&controllers, "/sys/fs/cgroup".to_owned())), ..CgroupFacts::default() }
     };
     let process = ProcessFacts { last_capability: 40, ..ProcessFacts::default() };
     let systemd = systemd.then(|| SystemdFacts { version: 252, control_group: "/".into(), ..SystemdFacts::default() });

@@ -91,6 +91,9 @@ pub struct ProcessPlan {
     pub keyring: Option<String>,
     /// How many descriptors from 3 on the payload inherits.
     pub passed_fds: RawFd,
+    /// Whether the runtime is not root: then a process which hides from others hides from its parent as well.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unprivileged: bool,
 }
 
 impl Plan {
@@ -114,23 +117,35 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     let process = spec.process.as_ref().ok_or_else(|| Error::invalid("process", "it is missing"))?;
     let namespaces = namespaces::plan(&linux.namespaces)?;
     check_names(spec, &namespaces)?;
+    if facts.process.euid != 0 && !namespaces.has(Kind::User) {
+        return Err(Error::invalid("linux.namespaces", "without root a container needs a user namespace")
+            .remedy("`spec --rootless` writes a config.json with one, or run it as root"));
+    }
     let origin = match &request.joined_maps {
         Some(maps) if namespaces.joins(Kind::User) => Origin::Joined(maps),
         _ if namespaces.makes(Kind::User) => Origin::New,
         _ => Origin::Runtime,
     };
     let userns = userns::plan(origin, &linux.uid_mappings, &linux.gid_mappings)?;
+    let userns = match namespaces.makes(Kind::User) {
+        true => userns.map(|maps| maps.made_by(facts.process.euid, facts.process.egid)),
+        false => userns,
+    };
     let cgroup = match &facts.systemd {
         Some(systemd) => cgroups::plan_unit(linux, &spec.annotations, &request.id, &facts.cgroups, systemd)?,
         None => cgroups::plan(linux, &request.id, &facts.cgroups)?,
     };
-    let cgroup = cgroup.delegated_to(cgroup_owner(spec, &namespaces, userns.as_ref()));
+    // What a user makes is his own, and his to give to nobody.
+    let owner = cgroup_owner(spec, &namespaces, userns.as_ref()).filter(|_| facts.process.euid == 0);
+    let cgroup = cgroup.delegated_to(owner);
     let rootfs = rootfs::plan(&RootfsInput {
         spec,
         bundle: &request.bundle,
         no_pivot: request.no_pivot,
         own_mount_namespace: namespaces.has(Kind::Mount),
-        own_user_namespace: namespaces.has(Kind::User),
+        own_user_namespace: namespaces.has(Kind::User) || facts.process.user_namespace,
+        own_network_namespace: namespaces.has(Kind::Network),
+        rootless: facts.process.is_rootless(),
         cgroup_namespace: namespaces.has(Kind::Cgroup),
         terminal: process.terminal,
         selinux: facts.process.selinux,
@@ -239,10 +254,6 @@ fn plan_process(
     facts: &ProcessFacts,
     init: bool,
 ) -> Result<ProcessPlan> {
-    if facts.euid != 0 {
-        return Err(Error::unsupported("containers without root are not supported by this version of creel")
-            .remedy("run it as root"));
-    }
     if process.args.first().is_none_or(String::is_empty) {
         return Err(Error::invalid("process.args", "it must name an executable"));
     }
@@ -263,6 +274,7 @@ fn plan_process(
         terminal: process.terminal.then_some(TerminalPlan { size: process.console_size, console: init }),
         keyring: (!request.no_new_keyring).then(|| format!("_ses.{}", request.id)),
         passed_fds: request.passed_fds,
+        unprivileged: facts.euid != 0,
     })
 }
 

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use libcontainer::container::Store;
+use libcontainer::host::in_user_namespace;
 
 use crate::logging::plain;
 
@@ -56,14 +57,7 @@ fn is_honoured() -> bool {
     if !rustix::process::geteuid().is_root() {
         return true;
     }
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    is_user_namespace(&map) && std::env::var_os("USER").as_deref() != Some(OsStr::new("root"))
-}
-
-/// Only the initial user namespace maps every id to itself (user_namespaces(7)).
-fn is_user_namespace(uid_map: &str) -> bool {
-    let mut fields = uid_map.split_whitespace();
-    !uid_map.is_empty() && (fields.next(), fields.next(), fields.next()) != (Some("0"), Some("0"), Some("4294967295"))
+    in_user_namespace() && std::env::var_os("USER").as_deref() != Some(OsStr::new("root"))
 }
 
 /// `path` from the root on, `.` and `..` taken away by their names, as Go's filepath.Abs does.
@@ -108,13 +102,5 @@ mod tests {
         let root = find(Some(Path::new("/tmp/x/../creel-root"))).expect("a root");
         assert!(root.is_explicit);
         assert_eq!(root.store.root(), Path::new("/tmp/creel-root"));
-    }
-
-    #[test]
-    fn the_initial_user_namespace_maps_all_ids() {
-        assert!(!is_user_namespace("         0          0 4294967295\n"));
-        assert!(is_user_namespace("         0       1000          1\n"));
-        assert!(is_user_namespace("0 0 1000\n1000 100000 65536\n"));
-        assert!(!is_user_namespace("")); // no user namespaces in this kernel
     }
 }

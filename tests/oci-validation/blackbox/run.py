@@ -21,6 +21,7 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 import suite  # noqa: E402
+import user  # noqa: E402
 from private_host import make_read_only  # noqa: E402
 
 FOLDERS = {"cases": f"{HERE}/cases", "security": f"{HERE}/../security"}
@@ -64,6 +65,7 @@ def inside(options, results):
     environment = {**os.environ, "ROOTFS_ONLY": "1"}
     subprocess.run([f"{suite.REPOSITORY}/hack/bundle.sh", f"{suite.WORK}/made"], env=environment, check=True)
     os.rename(f"{suite.WORK}/made/rootfs", f"{suite.WORK}/rootfs")
+    user.prepare()
     name = os.path.basename(options.runtimes)
     runtime = options.runtimes
     if not options.this_host:

@@ -113,6 +113,8 @@ class T:
         self.rootfs = f"{self.bundle}/rootfs"
         self.id = f"c{T.number}"
         self.globals = []  # flags that come before every command
+        self.prefix = []  # a program that executes the runtime, as somebody else
+        self.env = None  # the runtime's, where a call does not say
         os.makedirs(self.root, exist_ok=True)
         self.before = Left.now(self.root)
         os.makedirs(self.bundle)
@@ -152,13 +154,13 @@ class T:
         open for as long as it likes. `shell`: redirections and variables that a shell sets up before it."""
         stamp = f"{self.directory}/{time.monotonic_ns()}"
         with open(f"{stamp}.out", "w") as out, open(f"{stamp}.err", "w") as err:
-            command = [self.runtime, "--root", self.root, *self.globals, *arguments]
+            command = [*self.prefix, self.runtime, "--root", self.root, *self.globals, *arguments]
             process = subprocess.Popen(
                 ["sh", "-c", f'{shell}; exec "$@"', "sh", *command] if shell else command,
                 stdin=stdin,
                 stdout=out,
                 stderr=err,
-                env=env,
+                env=env or self.env,
                 cwd=cwd or self.bundle,
                 start_new_session=True,
             )
@@ -295,7 +297,8 @@ class T:
         if pid == 0:
             os.chdir(self.bundle)
             set_size(0, *size)
-            os.execvp("sh", ["sh", "-c", f'"$@" {redirect}', "sh", self.runtime, "--root", self.root, *arguments])
+            command = [*self.prefix, self.runtime, "--root", self.root, *arguments]
+            os.execvpe("sh", ["sh", "-c", f'"$@" {redirect}', "sh", *command], self.env or os.environ)
         shown = read_until(master, after) if after else ""
         os.write(master, keys.encode())
         shown += read_until(master)
@@ -322,7 +325,7 @@ class T:
         os.makedirs(self.root, exist_ok=True)  # a runtime that takes the id "." deletes it
         for id in set(os.listdir(self.root)) - self.before.files:
             subprocess.run(
-                [self.runtime, "--root", self.root, "delete", "--force", id], capture_output=True, timeout=TIMEOUT
+                [*self.prefix, self.runtime, "--root", self.root, "delete", "--force", id], capture_output=True, timeout=TIMEOUT
             )
         left = Left.now(self.root)
         for pid in left.processes.keys() - self.before.processes.keys():

@@ -4,6 +4,7 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 use rustix::process::{Gid, Pid, Resource, Rlimit, Uid};
 use rustix::stdio::{stderr, stdin, stdout};
+use rustix::thread::CapabilitySet;
 
 use super::apply_scheduling::schedule;
 use super::plan::{AttributesPlan, Limit};
@@ -12,12 +13,32 @@ use crate::host::HostProc;
 
 /// Sets the resource limits, the OOM score and the scheduling of the process `pid`. Its parent does so: raising a limit needs a
 /// capability that the process may have lost in its user namespace, and a limit on open files must not hit its set-up.
-pub fn limit(plan: &AttributesPlan, pid: Pid, proc: &HostProc) -> Result<()> {
-    if let Some(score) = plan.oom_score_adj {
-        proc.write_of(pid.as_raw_pid(), "oom_score_adj", &score.to_string()).during(Phase::Attributes)?;
+///
+/// The score of a process that hides is out of reach for a parent who is not root (`unprivileged`): it has set it itself,
+/// by [`score_own`].
+pub fn limit(plan: &AttributesPlan, pid: Pid, proc: &HostProc, unprivileged: bool) -> Result<()> {
+    if let Some(score) = plan.oom_score_adj.filter(|_| !unprivileged) {
+        let written = proc.write_of(pid.as_raw_pid(), "oom_score_adj", &score.to_string());
+        written.map_err(explain_score).during(Phase::Attributes)?;
     }
     plan.limits.iter().try_for_each(|limit| set_limit(limit, pid)).during(Phase::Attributes)?;
     schedule(&plan.scheduling, pid)
+}
+
+/// Sets the OOM score of the calling process; before it hides.
+pub fn score_own(plan: &AttributesPlan, proc: &HostProc) -> Result<()> {
+    let Some(score) = plan.oom_score_adj else { return Ok(()) };
+    proc.write_own("oom_score_adj", &score.to_string()).map_err(explain_score).during(Phase::Attributes)
+}
+
+fn explain_score(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::ACCESS) => error
+            .within("process.oomScoreAdj")
+            .cause("making it less than the runtime's own takes CAP_SYS_RESOURCE on the host")
+            .remedy("raise it, or leave it out"),
+        _ => error,
+    }
 }
 
 fn set_limit(limit: &Limit, pid: Pid) -> Result<()> {
@@ -90,11 +111,41 @@ pub fn become_user(plan: &AttributesPlan) -> Result<()> {
     use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
     if let Some(groups) = &plan.groups {
         let gids: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-        set_thread_groups(&gids).sys("setgroups", format_args!("{groups:?}")).during(Phase::Attributes)?;
+        match set_thread_groups(&gids) {
+            // Denied to everybody in this user namespace: the caller's groups stay, which nobody here knows by their numbers.
+            Err(Errno::PERM) if groups.is_empty() && may_set_groups() => {}
+            set => set.map_err(|errno| groups_error(groups, errno)).during(Phase::Attributes)?,
+        }
     }
     let (uid, gid) = (Uid::from_raw(plan.uid), Gid::from_raw(plan.gid));
-    set_thread_res_gid(gid, gid, gid).sys("setresgid", plan.gid).during(Phase::Attributes)?;
-    set_thread_res_uid(uid, uid, uid).sys("setresuid", plan.uid).during(Phase::Attributes)
+    let unmapped = |field: &str, map: &str, error: Error| match error.errno() {
+        Some(Errno::INVAL) => error.within(field).cause(format!("{map} does not map it")),
+        _ => error,
+    };
+    set_thread_res_gid(gid, gid, gid)
+        .sys("setresgid", plan.gid)
+        .map_err(|error| unmapped("process.user.gid", "linux.gidMappings", error))
+        .during(Phase::Attributes)?;
+    set_thread_res_uid(uid, uid, uid)
+        .sys("setresuid", plan.uid)
+        .map_err(|error| unmapped("process.user.uid", "linux.uidMappings", error))
+        .during(Phase::Attributes)
+}
+
+/// Whether this thread has the capability for it. If it is refused all the same, its user namespace denies it.
+fn may_set_groups() -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|own| own.effective.contains(CapabilitySet::SETGID))
+}
+
+fn groups_error(groups: &[u32], errno: Errno) -> Error {
+    let error = Error::system("setgroups", format!("{groups:?}"), errno).within("process.user.additionalGids");
+    match errno {
+        Errno::PERM if may_set_groups() => error
+            .cause("nobody may set groups in a user namespace whose group ids were mapped without newgidmap")
+            .remedy("leave them out, or map a range of /etc/subgid in linux.gidMappings"),
+        Errno::INVAL => error.cause("linux.gidMappings does not map one of them"),
+        _ => error,
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::controllers::pass_controllers_on;
 use super::membership::{Door, Later};
 use super::systemd::Started;
 use super::writer::{refused, write_all};
-use super::{Cgroup, CgroupPlan, CgroupWrite, HierarchyPlan, Membership, delegate, devices, dir};
+use super::{Cgroup, CgroupPlan, CgroupWrite, HierarchyPlan, Membership, delegate, devices, dir, undelegated};
 
 /// The files of v1's cpuset without which no process can be let in.
 const CPUSET_FILES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
@@ -55,11 +55,11 @@ impl Cgroup {
         made.0.clear();
         let unit = plan.unit.as_ref().map(|plan| plan.unit.clone());
         let placeholder = started.and_then(Started::keep);
-        let mut cgroup = Cgroup { dirs, unit, killed_before: 0 };
+        let mut cgroup = Cgroup { dirs, unit: unit.clone(), killed_before: 0 };
         if reused {
             cgroup.killed_before = cgroup.out_of_memory()?.map_or(0, |before| before.kills);
         }
-        Ok((cgroup, Membership::new(doors, placeholder, later)))
+        Ok((cgroup, Membership::new(doors, placeholder, later, unit)))
     }
 }
 
@@ -171,6 +171,9 @@ fn make(plan: &HierarchyPlan, path: &Path, made: &mut Made) -> Result<bool> {
     result.sys("mkdir", path.display()).map_err(|error| match error.errno() {
         Some(Errno::AGAIN | Errno::NOSPC) => error.cause("an ancestor's limit on the number of cgroups is reached"),
         Some(Errno::ROFS) => error.cause("the cgroup file system is mounted read-only"),
+        Some(Errno::ACCESS | Errno::PERM) => {
+            error.cause("the cgroup above it was not delegated to this user").remedy(undelegated::REMEDY)
+        }
         _ => error,
     })
 }

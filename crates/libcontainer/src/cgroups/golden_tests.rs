@@ -94,12 +94,12 @@ fn v1_facts() -> CgroupFacts {
         hierarchy(&["devices"], "/sys/fs/cgroup/devices", "/"),
         hierarchy(&["memory"], "/sys/fs/cgroup/memory", "/outer"),
     ];
-    CgroupFacts { v1, v2: None }
+    CgroupFacts { v1, ..CgroupFacts::default() }
 }
 
 fn v2_facts() -> CgroupFacts {
     let v2 = hierarchy(&["cpu", "memory", "pids"], "/sys/fs/cgroup", "/user.slice/session-1.scope");
-    CgroupFacts { v1: Vec::new(), v2: Some(v2) }
+    CgroupFacts { v2: Some(v2), ..CgroupFacts::default() }
 }
 
 fn linux(cgroups_path: &str, resources: Value) -> Linux {
@@ -152,7 +152,7 @@ fn a_limit_without_its_controller_is_an_error_that_names_the_field() {
             "cpuset controller is not available",
         ),
         (
-            CgroupFacts { v1: v1_facts().v1.split_off(1), v2: None },
+            CgroupFacts { v1: v1_facts().v1.split_off(1), ..CgroupFacts::default() },
             json!({}),
             "linux.resources.devices",
             "devices is not",

@@ -5,13 +5,15 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
+use rustix::process::Pid;
 
+use crate::dbus::ManagerKind;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 use crate::host::{CgroupFacts, read_file};
 
 use super::create::write_later;
 use super::systemd::Placeholder;
-use super::{Cgroup, CgroupWrite, dir};
+use super::{Cgroup, CgroupWrite, Unit, dir};
 
 /// One hierarchy's way in: on v1 the file `tasks`, opened for writing; on v2 the directory.
 #[derive(Debug)]
@@ -39,11 +41,31 @@ pub struct Membership {
     /// Holds systemd's unit open until the container's first process is in.
     placeholder: Option<Placeholder>,
     later: Vec<Later>,
+    /// systemd's unit, if the v2 directory is its own.
+    unit: Option<Unit>,
 }
 
 impl Membership {
-    pub(super) fn new(doors: Vec<Door>, placeholder: Option<Placeholder>, later: Vec<Later>) -> Membership {
-        Membership { doors, placeholder, later }
+    pub(super) fn new(
+        doors: Vec<Door>,
+        placeholder: Option<Placeholder>,
+        later: Vec<Later>,
+        unit: Option<Unit>,
+    ) -> Membership {
+        Membership { doors, placeholder, later, unit }
+    }
+
+    /// Whether a user's manager has the cgroup. With the system's help it moves his processes wherever they are.
+    pub fn can_fetch(&self) -> bool {
+        self.unit.as_ref().is_some_and(|unit| unit.manager == ManagerKind::User)
+    }
+
+    /// Has systemd move a process into the cgroup.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn fetch(&self, pid: Pid) -> Result<()> {
+        self.unit.as_ref().map_or(Ok(()), |unit| unit.fetch(pid.as_raw_pid().unsigned_abs())).during(Phase::Cgroup)
     }
 
     /// To be called when the container's first process is in, before it executes anything: ends what has held systemd's
@@ -125,7 +147,7 @@ impl Cgroup {
             Ok(Door { v2, fd: fd.map_err(gone)?, path: path.clone(), optional })
         });
         let doors = doors.collect::<Result<_>>().during(Phase::Cgroup)?;
-        Ok(Membership::new(doors, None, Vec::new()))
+        Ok(Membership::new(doors, None, Vec::new(), self.unit.clone()))
     }
 
     /// The cgroup that a process which joins the container of init `pid` has to go into: this one, unless it passes
@@ -169,6 +191,9 @@ impl Cgroup {
     /// is no such sub-cgroup.
     pub fn sub(&self, places: &[(String, String)]) -> Result<Cgroup> {
         let mut inner = self.clone();
+        if !places.is_empty() {
+            inner.unit = None;
+        }
         for (controller, place) in places {
             let below = beneath(place).during(Phase::Cgroup)?;
             let mut found = false;

@@ -10,6 +10,7 @@
 //! | `v1`, `v2`, `common` | `linux.resources` as writes to files |
 //! | `devices` | device rules as v1 lines and as a v2 program |
 //! | `create`, `controllers`, `writer`, `delegate` | carries a plan out |
+//! | `undelegated` | what a caller cannot have to whom little or nothing was delegated |
 //! | `update` | limits that change while the container lives |
 //! | `membership` | how a process gets in |
 //! | `freezer`, `kill`, `remove` | what can be done to all processes, and the end |
@@ -34,6 +35,7 @@ mod plan;
 mod remove;
 pub mod stats;
 mod systemd;
+mod undelegated;
 mod update;
 mod v1;
 mod v2;
@@ -57,6 +59,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 /// A container's cgroups: one directory in each hierarchy.
 ///
@@ -85,6 +89,19 @@ impl Cgroup {
     /// The systemd unit that has these directories, if systemd's driver made it.
     pub fn unit(&self) -> Option<&Unit> {
         self.unit.as_ref()
+    }
+
+    /// Refuses what needs a cgroup, where the container has none.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`](crate::error::Kind::Unsupported).
+    pub fn require(&self) -> Result<()> {
+        if !self.dirs.is_empty() {
+            return Ok(());
+        }
+        Err(Error::unsupported("the container has no cgroup")
+            .cause("none could be made by the user who made it, or there are none on this host")
+            .remedy(undelegated::REMEDY))
     }
 
     /// The directories by hierarchy: the controllers joined by commas, or `name=systemd`, on v1; the empty key on v2.

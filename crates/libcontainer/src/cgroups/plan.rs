@@ -10,7 +10,7 @@ use crate::spec::{Linux, Resources};
 
 use super::devices::DeviceAccess;
 use super::systemd::UnitPlan;
-use super::{Cgroup, CgroupWrite, Instruction, v1, v2};
+use super::{Cgroup, CgroupWrite, Instruction, undelegated, v1, v2};
 
 /// The v1 controllers that a container gets a directory of its own for; those that runc knows.
 const V1_CONTROLLERS: [&str; 14] = [
@@ -122,14 +122,17 @@ pub fn plan(linux: &Linux, id: &str, facts: &CgroupFacts) -> Result<CgroupPlan> 
     let none = Resources::default();
     let resources = linux.resources.as_ref().unwrap_or(&none);
     let place = Place::of(&linux.cgroups_path, id).map_err(|error| error.during(Phase::Plan))?;
-    let hierarchies = hierarchies(&place, resources, facts).map_err(|error| error.during(Phase::Plan))?;
+    let mut hierarchies = hierarchies(&place, resources, facts).map_err(|error| error.during(Phase::Plan))?;
+    if linux.cgroups_path.is_empty() {
+        hierarchies = undelegated::leave_out(hierarchies, facts).map_err(|error| error.during(Phase::Plan))?;
+    }
     Ok(CgroupPlan { hierarchies, unit: None })
 }
 
 /// What is to be done in every hierarchy of the host.
 pub(super) fn hierarchies(place: &Place, resources: &Resources, facts: &CgroupFacts) -> Result<Vec<HierarchyPlan>> {
     match &facts.v2 {
-        Some(hierarchy) if facts.is_unified() => unified(hierarchy, place, resources).map(|plan| vec![plan]),
+        Some(hierarchy) if facts.is_unified() => unified(facts, hierarchy, place, resources).map(|plan| vec![plan]),
         _ => legacy(facts, place, resources),
     }
 }
@@ -170,14 +173,13 @@ impl Place {
     }
 }
 
-/// cgroup v2 alone. As with runc, a relative path starts at the parent of the caller's own cgroup: the own one has
-/// processes in it, which forbids to pass controllers on to a child.
-fn unified(hierarchy: &Hierarchy, place: &Place, resources: &Resources) -> Result<HierarchyPlan> {
-    let start = hierarchy.own.parent().unwrap_or(&hierarchy.own);
-    let mut plan = HierarchyPlan::new(String::new(), hierarchy, place.from(start));
+/// cgroup v2 alone.
+fn unified(facts: &CgroupFacts, hierarchy: &Hierarchy, place: &Place, resources: &Resources) -> Result<HierarchyPlan> {
+    let mut plan = HierarchyPlan::new(String::new(), hierarchy, place.from(hierarchy.place_for_siblings()));
     plan.controllers.clone_from(&hierarchy.controllers);
     plan.writes = v2::writes(resources)?;
-    plan.device_program = Some(DeviceAccess::parse(&resources.devices)?.program());
+    let program = DeviceAccess::parse(&resources.devices)?.program();
+    plan.device_program = facts.decides_on_devices().then_some(program);
     check_available(&plan.writes, hierarchy)?;
     Ok(plan)
 }
@@ -202,13 +204,16 @@ fn unavailable(write: &CgroupWrite, mountpoint: &Path) -> Error {
 fn legacy(facts: &CgroupFacts, place: &Place, resources: &Resources) -> Result<Vec<HierarchyPlan>> {
     let mut plans: Vec<HierarchyPlan> =
         facts.v1.iter().filter_map(|hierarchy| legacy_place(hierarchy, place)).collect();
-    let mut homeless = house(v1::writes(resources)?, &mut plans);
+    let mut writes = v1::writes(resources)?;
+    writes.retain(|write| write.controller() != "devices" || facts.decides_on_devices());
+    let mut homeless = house(writes, &mut plans);
     if let Some(v2) = &facts.v2
         && v2.mountpoint.starts_with(CUSTOMARY)
     {
         plans.push(beside(v2, place, resources, &mut homeless)?);
     }
-    // Among them are always the device rules, without which the container could reach every device.
+    // Unless somebody else decides on devices, their rules are always among them: without them the container could reach
+    // every one.
     let Some(write) = homeless.first() else { return Ok(plans) };
     if facts.v1.is_empty() {
         let error = Error::unsupported("no cgroup hierarchy is mounted");

@@ -18,8 +18,9 @@ use crate::host::{HostFacts, HostProc, Resctrl};
 use crate::namespaces::{self, Kind, OpenNamespace};
 use crate::plan::{self, Plan, Request};
 use crate::process::Init;
+use crate::process::birth::Birth;
 use crate::process::gate::Gate;
-use crate::process::launch::{Birth, Launching, compile, launch};
+use crate::process::launch::{Launching, compile, launch};
 use crate::process::sealed_exe::Sealed;
 use crate::process::sources::{self, Fetcher};
 use crate::spec::{CONFIG, Spec};
@@ -98,7 +99,7 @@ fn open_namespaces(spec: &Spec) -> Result<Vec<OpenNamespace>> {
 
 /// resctrl is only looked at for who wants something of it (config-linux.md "IntelRdt").
 fn facts(spec: &Spec, options: &CreateOptions) -> Result<HostFacts> {
-    let mut facts = HostFacts::gather(options.systemd_cgroup)?;
+    let mut facts = HostFacts::gather(options.systemd_cgroup, options.rootless)?;
     if let Some(rdt) = spec.linux.as_ref().and_then(|linux| linux.intel_rdt.as_ref()) {
         let group = intel_rdt::group_name(rdt, &options.id).during(Phase::Plan)?;
         facts.resctrl = Resctrl::find()?.map(|resctrl| resctrl.facts(group));
@@ -109,7 +110,7 @@ fn facts(spec: &Spec, options: &CreateOptions) -> Result<HostFacts> {
 fn birth<'a>(plan: &'a Plan, membership: &'a Membership, proc: &'a HostProc) -> Birth<'a> {
     let staged = plan.namespaces.needs_stage();
     let namespaces = if staged { 0 } else { plan.namespaces.birth_flags() };
-    let time = plan.time.as_ref().map(|time| (time, proc));
+    let time = plan.time.as_ref().filter(|_| !plan.process.unprivileged).map(|time| (time, proc));
     Birth { membership, namespaces, staged, scheduling: &plan.process.attributes.scheduling, time }
 }
 
@@ -209,7 +210,7 @@ impl Making {
         })?;
         options.trace.is_set_up();
         membership.settle()?;
-        attributes::limit(&plan.process.attributes, pid, proc)?;
+        attributes::limit(&plan.process.attributes, pid, proc, plan.process.unprivileged)?;
         let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);
         self.save_init(pid, false)?;
         if let Some(path) = &options.pid_file {

@@ -19,6 +19,7 @@ use crate::intel_rdt::RdtStats;
 pub fn stats(store: &Store, id: &str) -> Result<Stats> {
     let state = require_state(&store.open(id)?, id)?;
     state.open_init()?.ok_or_else(|| not_running(id))?;
+    state.cgroup.require().during(Phase::Stats)?;
     state.cgroup.stats()
 }
 
@@ -48,6 +49,7 @@ pub fn events(store: &Store, id: &str, interval: Duration) -> Result<Events> {
         // runc's words.
         return Err(Error::new(Kind::Invalid, "duration interval must be greater than 0"));
     }
+    state.cgroup.require().during(Phase::Stats)?;
     // Before it is looked whether init lives: what happens to it from then on is told.
     let watch = state.cgroup.watch_oom()?;
     let init = state.open_init()?.ok_or_else(|| not_running(id))?;

@@ -12,7 +12,8 @@ use super::{ExecOptions, Launched, Store, oom, passed, pid_file, require_state};
 use crate::error::{During, Error, Kind, Phase, Result};
 use crate::host::{HostProc, ProcessFacts};
 use crate::plan::{self, Request};
-use crate::process::launch::{Birth, compile, launch};
+use crate::process::birth::Birth;
+use crate::process::launch::{compile, launch};
 use crate::process::sealed_exe::Sealed;
 use crate::process::sources::Fetcher;
 use crate::process::{Joiner, wait};
@@ -90,7 +91,7 @@ fn exec_in(
         let filter = compile(plan.seccomp.as_ref())?;
         let console = launching.until_ready(Fetcher { proc: &proc, maps: &[] }, |_| Ok(()))?;
         options.trace.is_set_up();
-        attributes::limit(&plan.attributes, launching.pid(), &proc)?;
+        attributes::limit(&plan.attributes, launching.pid(), &proc, plan.unprivileged)?;
         if let Some(group) = &state.intel_rdt {
             group.join(launching.pid().as_raw_pid()).during(Phase::Launch)?;
         }

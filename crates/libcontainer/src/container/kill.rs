@@ -22,7 +22,10 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
     let entry = store.open(id)?;
     let state = require_state(&entry, id)?;
     let shares_pids = !state.namespaces.makes(NamespaceKind::Pid);
-    if all || (signal == libc::SIGKILL && shares_pids) {
+    if all && state.cgroup.dirs().is_empty() {
+        return kill_without_cgroup(&state, signal, shares_pids);
+    }
+    if all || (signal == libc::SIGKILL && shares_pids && !state.cgroup.dirs().is_empty()) {
         if state.open_init()?.is_none() && state.cgroup.pids().map_or(true, |pids| pids.is_empty()) {
             return if all { Ok(()) } else { Err(not_running()) };
         }
@@ -30,6 +33,15 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
     }
     let init = state.open_init()?.ok_or_else(not_running)?;
     signal_init(&state, &init, signal)
+}
+
+/// All processes are found by their cgroup. Without one, SIGKILL still reaches them through init's death, if the PID
+/// namespace is the container's own.
+fn kill_without_cgroup(state: &State, signal: i32, shares_pids: bool) -> Result<()> {
+    if signal != libc::SIGKILL || shares_pids {
+        return state.cgroup.require().during(Phase::Kill);
+    }
+    state.open_init()?.map_or(Ok(()), |init| signal_init(state, &init, signal))
 }
 
 fn signal_init(state: &State, init: &OwnedFd, signal: i32) -> Result<()> {

@@ -91,6 +91,8 @@ pub struct CreateOptions {
     pub no_new_keyring: bool,
     /// `cgroupsPath` is `slice:prefix:name` for systemd.
     pub systemd_cgroup: bool,
+    /// Whether the container may do without cgroups that this process may not make; by default unless it is the host's root.
+    pub rootless: Option<bool>,
     /// The caller relays the terminal itself: give it the master in [`Launched::console`].
     pub attach_console: bool,
     /// With that: the caller passes the bytes on as they are, to whoever shows them (it leaves ONLCR set).

@@ -56,15 +56,18 @@ pub fn remove_mounts(store: &Store, id: &str, mounts: &[Mount], _: Sealed) -> Re
 fn plan(state: &State, mounts: Vec<Mount>) -> Result<RootfsPlan> {
     let mut spec = state.spec()?;
     spec.mounts = mounts;
+    let process = ProcessFacts::gather()?;
     rootfs::plan(&RootfsInput {
         spec: &spec,
         bundle: &state.bundle,
         no_pivot: false,
         own_mount_namespace: true,
         own_user_namespace: state.namespaces.has(namespaces::Kind::User),
+        own_network_namespace: state.namespaces.has(namespaces::Kind::Network),
+        rootless: process.is_rootless(),
         cgroup_namespace: state.namespaces.has(namespaces::Kind::Cgroup),
         terminal: false,
-        selinux: ProcessFacts::gather()?.selinux,
+        selinux: process.selinux,
         cgroups: &CgroupFacts::default(),
         cgroup_dirs: &Default::default(),
     })

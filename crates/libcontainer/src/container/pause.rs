@@ -12,7 +12,9 @@ pub fn pause(store: &Store, id: &str) -> Result<()> {
     let entry = store.open_locked(id)?;
     let state = require_state(&entry, id)?;
     match state.status()? {
-        Status::Running | Status::Created => state.cgroup.freeze().during(Phase::Cgroup),
+        Status::Running | Status::Created => {
+            state.cgroup.require().and_then(|()| state.cgroup.freeze()).during(Phase::Cgroup)
+        }
         _ => Err(Error::new(Kind::WrongState, "container not running")),
     }
 }

@@ -4,6 +4,7 @@ use super::report::{Listed, StateReport, Status};
 use super::state::State;
 use super::{Store, oom, require_state};
 use crate::error::{During, Error, Kind, Phase, Result};
+use crate::host::user_name;
 use crate::spec::Process;
 
 /// What runtime.md "State" demands, for one container.
@@ -30,7 +31,8 @@ pub fn list(store: &Store) -> Result<Vec<Result<Listed>>> {
 /// The pids of all processes of a container, as the host numbers them, sorted.
 pub fn pids(store: &Store, id: &str) -> Result<Vec<i32>> {
     let entry = store.open(id)?;
-    require_state(&entry, id)?.cgroup.pids().during(Phase::Cgroup)
+    let cgroup = require_state(&entry, id)?.cgroup;
+    cgroup.require().and_then(|()| cgroup.pids()).during(Phase::Cgroup)
 }
 
 /// The process in the container's own config.json, which `exec` starts from when it is given a command only.
@@ -56,12 +58,4 @@ fn report(state: &State) -> Result<StateReport> {
         owner: user_name(state.owner),
         oom_killed: oom::is_oom_killed(state),
     })
-}
-
-/// The name of a user of the host, or its number where it has none.
-fn user_name(uid: u32) -> String {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let mut entries = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let found = entries.find(|fields| fields.get(2).is_some_and(|field| field.parse() == Ok(uid)));
-    found.and_then(|fields| fields.first().map(|name| (*name).to_owned())).unwrap_or_else(|| uid.to_string())
 }

@@ -82,7 +82,29 @@ impl Store {
             }
             other => other,
         };
-        made.sys("mkdir", path.display())
+        let remedy = "name a directory of your own with --root, or set XDG_RUNTIME_DIR, as a login session does";
+        made.sys("mkdir", path.display()).map_err(|error| match error.errno() {
+            Some(Errno::ACCESS | Errno::PERM) => error.remedy(remedy),
+            _ => error,
+        })?;
+        self.refuse_others().inspect_err(|_| {
+            let _ = rustix::fs::rmdir(&path);
+        })
+    }
+
+    /// Whoever owns the root, or may write to it, could put another state in a container's place: a process to kill, hooks to
+    /// run.
+    fn refuse_others(&self) -> Result<()> {
+        let stat = rustix::fs::stat(&self.root).sys("stat", self.root.display())?;
+        let own = rustix::process::geteuid().as_raw();
+        let shared = stat.st_mode & 0o022 != 0 && stat.st_mode & 0o1000 == 0;
+        if !shared && (stat.st_uid == own || stat.st_uid == 0) {
+            return Ok(());
+        }
+        let why =
+            if shared { "others may write to it".to_owned() } else { format!("it belongs to user {}", stat.st_uid) };
+        Err(Error::invalid(format!("the state's directory {}", self.root.display()), why)
+            .remedy("name another one with --root, or chown and chmod 700 this one"))
     }
 
     /// The directory of a container that exists.

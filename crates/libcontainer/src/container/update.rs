@@ -20,6 +20,7 @@ pub fn update(store: &Store, id: &str, given: &Resources, schemata: &NewSchemata
     if matches!(state.status()?, Status::Stopped | Status::Creating) {
         return Err(Error::new(Kind::WrongState, "container not running").during(Phase::Update));
     }
+    state.cgroup.require().during(Phase::Update)?;
     let in_force = state.resources_in_force()?;
     let systemd = state.cgroup.unit().map(|unit| SystemdFacts::of(unit.manager)).transpose()?;
     let plan = plan_update(&state.cgroup, &in_force, given, &CgroupFacts::gather()?, systemd.as_ref());

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::Access;
 use serde::{Deserialize, Serialize};
 
 use super::file::read_file;
@@ -19,6 +20,20 @@ pub struct CgroupFacts {
     pub v1: Vec<Hierarchy>,
     /// The v2 hierarchy, if it is mounted: at /sys/fs/cgroup (unified) or beside v1 (hybrid).
     pub v2: Option<Hierarchy>,
+    /// What a caller who is not the host's root has of them; absent: everything.
+    #[serde(default)]
+    pub delegation: Option<Delegation>,
+}
+
+/// What of the cgroups was given to a caller who is not the host's root.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Delegation {
+    /// Whether a container may do without those that the caller may not make.
+    pub tolerant: bool,
+    /// Whether the kernel has him decide on devices (CAP_SYS_ADMIN, CAP_BPF).
+    pub devices: bool,
+    /// The mount points of the hierarchies in which he may make a cgroup where a container has its own by default.
+    pub mountpoints: Vec<PathBuf>,
 }
 
 /// One mounted hierarchy.
@@ -30,6 +45,14 @@ pub struct Hierarchy {
     pub mountpoint: PathBuf,
     /// The directory below `mountpoint` that this process is in, absolute within the hierarchy (`/` for its root).
     pub own: PathBuf,
+}
+
+impl Hierarchy {
+    /// v2: where a container goes by default, as with runc: beside the caller's own cgroup, which has processes in it and so
+    /// cannot pass controllers on to a child.
+    pub fn place_for_siblings(&self) -> &Path {
+        self.own.parent().unwrap_or(&self.own)
+    }
 }
 
 impl CgroupFacts {
@@ -46,6 +69,28 @@ impl CgroupFacts {
             v2.controllers = String::from_utf8_lossy(&text).split_whitespace().map(str::to_owned).collect();
         }
         Ok(facts)
+    }
+
+    /// Looks where the caller may make a cgroup: he needs the directory that it is to be in.
+    pub(super) fn find_delegated(&mut self, tolerant: bool, rootless: bool) {
+        let may = |one: &Hierarchy, start: &Path| {
+            let start = one.mountpoint.join(start.strip_prefix("/").unwrap_or(start));
+            rustix::fs::access(&start, Access::WRITE_OK | Access::EXEC_OK).is_ok().then(|| one.mountpoint.clone())
+        };
+        let v1 = self.v1.iter().filter_map(|one| may(one, &one.own));
+        // Beside v1, v2's default place is below its root.
+        let v2 = self.v2.iter().filter_map(|one| match self.v1.is_empty() {
+            true => may(one, one.place_for_siblings()),
+            false => may(one, Path::new("/")),
+        });
+        let mountpoints = v1.chain(v2).collect();
+        self.delegation = Some(Delegation { tolerant, devices: !rootless, mountpoints });
+    }
+
+    /// Whether a container's rules for devices are set: the kernel takes them from the host's root only. Others cannot make
+    /// device nodes either, and their containers reach those that are bound.
+    pub fn decides_on_devices(&self) -> bool {
+        self.delegation.as_ref().is_none_or(|delegation| delegation.devices)
     }
 
     /// Whether the v1 hierarchies are absent, so that v2 governs everything.
@@ -187,6 +232,7 @@ mod tests {
                     hierarchy(&["memory"], "/sys/fs/cgroup/memory", "/outer/inner"),
                 ],
                 v2: Some(hierarchy(&[], "/sys/fs/cgroup/unified", "/user")),
+                delegation: None,
             }
         );
     }

@@ -4,13 +4,15 @@
 
 mod cgroups;
 mod file;
+mod identity;
 mod proc;
 mod process;
 mod resctrl;
 pub mod socket;
 mod systemd;
 
-pub use cgroups::{CgroupFacts, Hierarchy};
+pub use cgroups::{CgroupFacts, Delegation, Hierarchy};
+pub use identity::{all_users_in, in_user_namespace, user_name};
 pub use proc::HostProc;
 pub use process::describe_process;
 pub use resctrl::{Resctrl, ResctrlFacts};
@@ -49,6 +51,12 @@ pub struct HostFacts {
 pub struct ProcessFacts {
     /// The runtime's effective user id.
     pub euid: u32,
+    /// Its effective group id.
+    #[serde(default)]
+    pub egid: u32,
+    /// Whether it is in a user namespace other than the host's: root there is not the host's.
+    #[serde(default)]
+    pub user_namespace: bool,
     /// The highest capability number that this kernel knows (`/proc/sys/kernel/cap_last_cap`).
     pub last_capability: u32,
     /// Whether the AppArmor security module is active.
@@ -58,19 +66,29 @@ pub struct ProcessFacts {
 }
 
 impl HostFacts {
-    /// Reads them, and, if it is to make the container's cgroup, asks `systemd`. Only who has a class of service in mind
-    /// looks at resctrl ([`Resctrl::facts`]).
+    /// Reads them, and, if it is to make the container's cgroup, asks `systemd`. `rootless`: whether a container may do
+    /// without cgroups that the runtime may not make; where nothing is said, it may unless the host's root runs this. Only
+    /// who has a class of service in mind looks at resctrl ([`Resctrl::facts`]).
     ///
     /// # Errors
     /// If /proc is not what proc(5) says, or there is no systemd to be asked.
-    pub fn gather(systemd: bool) -> Result<HostFacts> {
-        let cgroups = CgroupFacts::gather()?;
+    pub fn gather(systemd: bool, rootless: Option<bool>) -> Result<HostFacts> {
+        let process = ProcessFacts::gather()?;
+        let mut cgroups = CgroupFacts::gather()?;
+        if process.is_rootless() || rootless == Some(true) {
+            cgroups.find_delegated(rootless.unwrap_or(true), process.is_rootless());
+        }
         let systemd = systemd.then(|| SystemdFacts::gather(&cgroups)).transpose()?;
-        Ok(HostFacts { process: ProcessFacts::gather()?, cgroups, systemd, resctrl: None })
+        Ok(HostFacts { process, cgroups, systemd, resctrl: None })
     }
 }
 
 impl ProcessFacts {
+    /// Whether this is not the host's root, to whom alone the kernel grants some of what a container may be given.
+    pub fn is_rootless(&self) -> bool {
+        self.euid != 0 || self.user_namespace
+    }
+
     /// Reads them.
     ///
     /// # Errors
@@ -78,6 +96,8 @@ impl ProcessFacts {
     pub fn gather() -> Result<ProcessFacts> {
         Ok(ProcessFacts {
             euid: rustix::process::geteuid().as_raw(),
+            egid: rustix::process::getegid().as_raw(),
+            user_namespace: in_user_namespace(),
             last_capability: last_capability()?,
             apparmor: read_file("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
             selinux: rustix::fs::access(c"/sys/fs/selinux/enforce", rustix::fs::Access::EXISTS).is_ok(),

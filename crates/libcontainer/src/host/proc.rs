@@ -45,6 +45,11 @@ impl HostProc {
         self.write(&format!("thread-self/{file}"), value)
     }
 
+    /// Writes `value` to a file of the calling process that its threads have not, e.g. `timens_offsets`.
+    pub fn write_of_self(&self, file: &str, value: &str) -> Result<()> {
+        self.write(&format!("self/{file}"), value)
+    }
+
     /// Writes `value` to a file of another process, e.g. `oom_score_adj`; `pid` as the host numbers it.
     pub fn write_of(&self, pid: i32, file: &str, value: &str) -> Result<()> {
         self.write(&format!("{pid}/{file}"), value)

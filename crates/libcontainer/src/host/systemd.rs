@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CgroupFacts, read_file};
+use super::{CgroupFacts, all_users_in, read_file};
 use crate::dbus::{Manager, ManagerKind};
 use crate::error::{During, Error, Phase, Result, SysContext};
 
@@ -33,7 +33,7 @@ impl SystemdFacts {
     /// [`Kind::Unsupported`](crate::error::Kind::Unsupported) if there is none.
     pub fn gather(cgroups: &CgroupFacts) -> Result<SystemdFacts> {
         let identity =
-            rustix::process::geteuid().is_root() && has_all_users(&read_file("/proc/self/uid_map").unwrap_or_default());
+            rustix::process::geteuid().is_root() && all_users_in(&read_file("/proc/self/uid_map").unwrap_or_default());
         SystemdFacts::of(manager_for(rustix::process::geteuid().as_raw(), identity, cgroups))
     }
 
@@ -79,12 +79,6 @@ fn manager_for(euid: u32, all_users: bool, cgroups: &CgroupFacts) -> ManagerKind
     }
 }
 
-/// Whether this is the map of a user namespace that knows every user by his own number: the host's.
-fn has_all_users(uid_map: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(uid_map);
-    text.split_ascii_whitespace().eq(["0", "0", "4294967295"])
-}
-
 /// Such as `252.38-1~deb12u1`, `v245.4-1.fc32` or `257`.
 fn parse_version(text: &str) -> Result<u32> {
     let digits = text.trim_start_matches('v');
@@ -125,16 +119,16 @@ mod tests {
 
     #[test]
     fn root_has_the_systems_manager_and_others_their_own() {
-        let facts =
-            |own: &str| CgroupFacts { v1: Vec::new(), v2: Some(Hierarchy { own: own.into(), ..Hierarchy::default() }) };
+        let facts = |own: &str| CgroupFacts {
+            v2: Some(Hierarchy { own: own.into(), ..Hierarchy::default() }),
+            ..CgroupFacts::default()
+        };
         let session = facts("/user.slice/user-1000.slice/session-1.scope");
         assert_eq!(manager_for(1000, true, &session), ManagerKind::User);
         assert_eq!(manager_for(0, true, &session), ManagerKind::System);
         assert_eq!(manager_for(0, false, &session), ManagerKind::User);
         assert_eq!(manager_for(0, false, &facts("/user.slice/user-0.slice/session-1.scope")), ManagerKind::System);
         assert_eq!(manager_for(0, false, &facts("/system.slice/sshd.service")), ManagerKind::System);
-        assert!(has_all_users(b"         0          0 4294967295\n"));
-        assert!(!has_all_users(b"         0       1000          1\n         1     100000      65536\n"));
     }
 
     #[test]

@@ -13,4 +13,4 @@ mod time;
 pub use apply::{OpenNamespace, bring_up_loopback, join, join_all_of, open, unshare};
 pub use aside::{with_mounts_aside, with_mounts_of};
 pub use plan::{Join, Kind, NamespacesPlan, plan};
-pub use time::{OwnTime, TimePlan, make_time, plan_time};
+pub use time::{OwnTime, TimePlan, enter_time, make_time, plan_time};

@@ -1,7 +1,8 @@
 //! The container's own time namespace: `linux.timeOffsets`, and how a process is born into it (time_namespaces(7)).
 //!
 //! The offsets can be written before the first process is in the namespace only, and who makes the namespace is not in it:
-//! its children are. So the parent makes it, writes the offsets, clones, and takes its own namespace again.
+//! its children are. So the parent makes it, writes the offsets, clones, and takes its own namespace again; where only the
+//! root of the new user namespace may, init makes it and moves into it.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -81,12 +82,28 @@ fn write_offsets(plan: &TimePlan, proc: &HostProc) -> Result<()> {
         return Ok(());
     }
     let lines = plan.offsets.iter().map(|(clock, secs, nanosecs)| format!("{clock} {secs} {nanosecs}\n"));
-    let own = rustix::process::getpid().as_raw_pid();
-    proc.write_of(own, "timens_offsets", &lines.collect::<String>()).map_err(|error| match error.errno() {
+    proc.write_of_self("timens_offsets", &lines.collect::<String>()).map_err(|error| match error.errno() {
         Some(Errno::RANGE) => error.within("linux.timeOffsets").cause("a clock would be before 0 or after 146 years"),
         Some(Errno::PERM) => error.within("linux.timeOffsets").cause("it takes CAP_SYS_TIME"),
         _ => error.within("linux.timeOffsets"),
     })
+}
+
+/// Makes a time namespace and moves this process, which must have one thread, into it: for the root of a user namespace whose
+/// parent may make none. Before it hides, since then its files in /proc are closed to it.
+///
+/// # Errors
+/// As for [`make_time`].
+pub fn enter_time(plan: &TimePlan, proc: &HostProc) -> Result<()> {
+    let enter = || {
+        sys::namespace::unshare(Kind::Time.flag()).sys("unshare", "time")?;
+        write_offsets(plan, proc)?;
+        let made = "self/ns/time_for_children";
+        let made = rustix::fs::openat(proc, made, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let made = made.sys("openat", "/proc/self/ns/time_for_children")?;
+        sys::namespace::setns(made.as_fd(), Kind::Time.flag()).sys("setns", "time")
+    };
+    enter().during(Phase::Namespaces)
 }
 
 impl OwnTime {

@@ -15,8 +15,8 @@ fn facts() -> HostFacts {
     let controllers = ["cpu", "cpuset", "io", "memory", "pids"].map(str::to_owned).to_vec();
     let v2 = Hierarchy { controllers, mountpoint: "/sys/fs/cgroup".into(), own: "/user.slice".into() };
     HostFacts {
-        process: ProcessFacts { euid: 0, last_capability: 40, apparmor: false, selinux: false },
-        cgroups: CgroupFacts { v1: Vec::new(), v2: Some(v2) },
+        process: ProcessFacts { last_capability: 40, ..ProcessFacts::default() },
+        cgroups: CgroupFacts { v2: Some(v2), ..CgroupFacts::default() },
         systemd: None,
         resctrl: None,
     }
@@ -110,12 +110,12 @@ fn what_cannot_be_planned_is_refused_by_field() {
 }
 
 #[test]
-fn a_user_other_than_root_is_told_so() {
+fn a_user_other_than_root_needs_a_user_namespace() {
     let mut facts = facts();
     facts.process.euid = 1000;
     let config = json!({"ociVersion": "1.3.0", "root": {"path": "r"}, "process": {"args": ["sh"], "cwd": "/"}});
     let error = plan(&spec(config.to_string().as_bytes()), &request(), &facts).expect_err("not root");
-    assert_eq!(error.kind(), Kind::Unsupported);
+    assert_eq!(error.kind(), Kind::Invalid);
     assert!(error.to_string().contains("without root"), "{error}");
 }
 

@@ -40,7 +40,7 @@ impl Joiner<'_> {
     }
 
     fn prepare(&self, channel: &Channel, alone: &SingleThreaded) -> Result<Payload> {
-        payload::hide()?;
+        payload::begin(self.plan, self.proc, alone)?;
         // What is written for the next execve is passed on by clone(2), so that /proc is not needed in the container.
         lsm::label_next_exec(&self.plan.lsm, self.proc)?;
         let flags = self.namespaces.flags();

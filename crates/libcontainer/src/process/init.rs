@@ -39,6 +39,9 @@ impl Init<'_> {
             // Closing the channel says that all went well; from here on failures go through the gate.
             Some(gate) => {
                 drop(channel);
+                if self.plan.process.unprivileged {
+                    payload::show()?;
+                }
                 gate.wait()?;
                 let error = self.execute(&payload);
                 gate.fail(&error);
@@ -52,7 +55,11 @@ impl Init<'_> {
         let plan = self.plan;
         // Until it gives them up this process holds descriptors of the host's, which nobody may take out of its
         // /proc/PID/fd: neither an exec into this container, nor others that share its PID namespace (CVE-2016-9962).
-        payload::hide()?;
+        // While its ids are not mapped it can enter nothing, and a parent who is not root must see it to map them.
+        let is_seen = plan.process.unprivileged && plan.namespaces.makes(Kind::User);
+        if !is_seen {
+            payload::begin(&plan.process, self.proc, alone)?;
+        }
         if plan.namespaces.needs_stage() {
             namespaces::join(self.namespaces)?;
             stage::pass(alone, channel, plan.namespaces.birth_flags())?;
@@ -62,7 +69,7 @@ impl Init<'_> {
             sys::signal::end_by(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]);
         }
         rustix::process::setsid().sys("setsid", "the container's process").during(Phase::Attributes)?;
-        self.enter_namespaces(channel)?;
+        self.enter_namespaces(channel, alone)?;
         self.set_names()?;
         let ask = |tree: &rootfs::HostTree| launch::ask_for(channel, tree);
         let maps = rootfs::MapNamespaces { listed: self.maps, container: None };
@@ -98,13 +105,19 @@ impl Init<'_> {
         self.gate.iter().flat_map(Gate::fds).chain(outputs).collect()
     }
 
-    fn enter_namespaces(&self, channel: &Channel) -> Result<()> {
+    fn enter_namespaces(&self, channel: &Channel, alone: &SingleThreaded) -> Result<()> {
         let plan = &self.plan.namespaces;
         if !plan.needs_stage() {
             namespaces::join(self.namespaces)?;
         }
         if plan.makes(Kind::User) {
             launch::await_proceed(channel)?;
+        }
+        if self.plan.process.unprivileged {
+            self.plan.time.as_ref().map_or(Ok(()), |time| namespaces::enter_time(time, self.proc))?;
+            if plan.makes(Kind::User) {
+                payload::begin(&self.plan.process, self.proc, alone)?;
+            }
         }
         if plan.has(Kind::User) {
             userns::become_root()?;

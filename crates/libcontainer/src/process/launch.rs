@@ -7,19 +7,17 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdGetfdFlags, Signal};
 
+use super::birth::{Birth, Place, clone_error, clone_into};
 use super::channel::{Channel, Message, garbled};
 use super::posture::Posture;
 use super::sealed_exe::Sealed;
 use super::sources::Fetcher;
 use super::wait::{self, Ended};
-use crate::attributes::{self, SchedulingPlan};
-use crate::cgroups::Membership;
+use crate::attributes;
 use crate::error::{During, Error, Kind, Phase, Result, SysContext};
-use crate::host::HostProc;
-use crate::namespaces::TimePlan;
 use crate::rootfs::HostTree;
 use crate::seccomp::{self, Filter, SeccompPlan};
-use crate::sys::clone::{CloneArgs, Cloned, SingleThreaded, clone3, exit_now};
+use crate::sys::clone::{Cloned, SingleThreaded, exit_now};
 use crate::sys::signal;
 
 /// The cause of a death that may have causes of its own, such as lack of memory.
@@ -32,21 +30,6 @@ pub(crate) struct Launching {
     /// Taken by `finish`.
     pidfd: Option<OwnedFd>,
     channel: Channel,
-}
-
-/// How the child is cloned.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Birth<'a> {
-    /// The cgroups it is to be in.
-    pub(crate) membership: &'a Membership,
-    /// `CLONE_NEW*` flags that it must be born with.
-    pub(crate) namespaces: u64,
-    /// Whether a stage clones it.
-    pub(crate) staged: bool,
-    /// The CPUs that it is cloned on, and those that it runs on in its cgroups.
-    pub(crate) scheduling: &'a SchedulingPlan,
-    /// The time namespace that it is born into, if that is new.
-    pub(crate) time: Option<(&'a TimePlan, &'a HostProc)>,
 }
 
 /// Clones a process that runs `child` and exits; what `child` returns an error for is sent to the parent.
@@ -66,8 +49,8 @@ pub(crate) fn launch(
     signal::reset(libc::SIGCHLD);
     let (ours, theirs) = Channel::pair().during(Phase::Launch)?;
     let posture = Posture::take(birth)?;
-    let cloned = clone_into(&proof, birth).sys("clone3", "the container's process").during(Phase::Launch);
-    let (cloned, in_v2) = match cloned {
+    let cloned = clone_into(&proof, birth).map_err(|errno| clone_error(birth, errno)).during(Phase::Launch);
+    let (cloned, place) = match cloned {
         Err(error) => return posture.give_up().and(Err(error)),
         Ok(cloned) => cloned,
     };
@@ -81,7 +64,10 @@ pub(crate) fn launch(
             }
             // What this program or its caller ignored (SIGPIPE, SIGHUP) the payload must not inherit.
             signal::reset_all();
-            let joined = if in_v2 { birth.membership.join_self_v1() } else { birth.membership.join_self() };
+            let joined = match place {
+                Place::Inside | Place::Fetched => birth.membership.join_self_v1(),
+                Place::Outside => birth.membership.join_self(),
+            };
             let begun = joined.during(Phase::Cgroup).and_then(|()| attributes::run_on(&birth.scheduling.final_cpus));
             // The child reports its own failures: what is left of the outcome is the exit status.
             let outcome = match begun {
@@ -94,20 +80,12 @@ pub(crate) fn launch(
             drop(theirs);
             let launching = Launching { pid, pidfd: Some(pidfd), channel: ours };
             posture.give_up()?;
-            if birth.staged { launching.after_stage() } else { Ok(launching) }
+            let launching = if birth.staged { launching.after_stage()? } else { launching };
+            if place == Place::Fetched {
+                birth.membership.fetch(launching.pid)?;
+            }
+            launching.told(birth.staged)
         }
-    }
-}
-
-/// Clones the process into its v2 cgroup; where the kernel cannot (before Linux 5.7) or will not (threaded cgroups),
-/// beside it, and then it has to join by itself. The second value says whether it was born there.
-fn clone_into(proof: &SingleThreaded, birth: Birth<'_>) -> Result<(Cloned, bool), Errno> {
-    let args = CloneArgs { namespaces: birth.namespaces, sibling: false, cgroup: birth.membership.v2() };
-    match clone3(proof, args) {
-        Err(Errno::TOOBIG | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::BUSY) if args.cgroup.is_some() => {
-            clone3(proof, CloneArgs { cgroup: None, ..args }).map(|cloned| (cloned, false))
-        }
-        cloned => cloned.map(|cloned| (cloned, args.cgroup.is_some())),
     }
 }
 
@@ -151,7 +129,14 @@ impl Launching {
             wait::reap(stage.as_fd()).during(Phase::Launch)?;
         }
         self.pid = pid;
-        self.proceed()?;
+        Ok(self)
+    }
+
+    /// What a stage has cloned waits until it is known, and where it belongs.
+    fn told(mut self, waits: bool) -> Result<Launching> {
+        if waits {
+            self.proceed()?;
+        }
         Ok(self)
     }
 

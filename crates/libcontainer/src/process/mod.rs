@@ -1,5 +1,6 @@
 //! Processes: the parent's side of making one, the child's side of becoming the payload, and what lies between.
 
+pub(crate) mod birth;
 mod channel;
 mod exec;
 pub(crate) mod gate;

@@ -15,6 +15,7 @@ use crate::error::{During, Error, Kind, Phase, Result, SysContext};
 use crate::host::HostProc;
 use crate::plan::ProcessPlan;
 use crate::seccomp::Filter;
+use crate::sys::clone::SingleThreaded;
 use crate::{attributes, capabilities, lsm, seccomp, sys};
 
 /// The last descriptor that every program knows.
@@ -71,7 +72,7 @@ pub(crate) fn confine(
         rustix::thread::set_no_new_privs(true).sys("prctl", "PR_SET_NO_NEW_PRIVS").during(Phase::Attributes)?;
     } else if let Some(filter) = filter {
         // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go.
-        load(filter, channel)?;
+        load(plan, filter, channel)?;
     }
     become_user(plan)?;
     if !entered {
@@ -80,13 +81,18 @@ pub(crate) fn confine(
     }
     let payload = find_payload(plan, env)?;
     if let (true, Some(filter)) = (plan.no_new_privileges, filter) {
-        load(filter, channel)?;
+        load(plan, filter, channel)?;
     }
     Ok(payload)
 }
 
 /// Loads the filter; if there is an agent to ask, it has the listener before this process makes another system call.
-fn load(filter: &Filter, channel: &Channel) -> Result<()> {
+fn load(plan: &ProcessPlan, filter: &Filter, channel: &Channel) -> Result<()> {
+    let is_asked = plan.seccomp.as_ref().is_some_and(|seccomp| seccomp.listener.is_some());
+    if plan.unprivileged && is_asked {
+        // A parent who is not root takes nothing out of a process that hides.
+        show()?;
+    }
     match seccomp::load(filter)? {
         Some(listener) => launch::give_listener(channel, listener),
         None => Ok(()),
@@ -221,12 +227,30 @@ fn executable_error(name: &str, errno: Errno) -> Error {
     Error::system("stat", format!("exec: \"{name}\""), errno).of_kind(kind)
 }
 
+/// The beginning of every process: what it can only do before it hides, and then that.
+pub(crate) fn begin(plan: &ProcessPlan, proc: &HostProc, alone: &SingleThreaded) -> Result<()> {
+    if plan.unprivileged {
+        attributes::score_own(&plan.attributes, proc)?;
+        // It will be seen again, by `show`.
+        sys::env::wipe(alone);
+    }
+    hide()
+}
+
 /// Makes this process invisible to those in the namespaces that it is about to enter: no ptrace, no /proc/PID/fd
 /// (CVE-2016-9962).
-pub(crate) fn hide() -> Result<()> {
+fn hide() -> Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .sys("prctl", "PR_SET_DUMPABLE")
         .during(Phase::Namespaces)
+}
+
+/// Makes a process that has given everything up visible again, for a user who is not root: to join a container whose init
+/// waits at the gate he has no other way into its namespaces.
+pub(crate) fn show() -> Result<()> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+        .sys("prctl", "PR_SET_DUMPABLE")
+        .during(Phase::Exec)
 }
 
 impl Payload {

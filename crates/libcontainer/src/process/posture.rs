@@ -1,6 +1,6 @@
 //! What the parent is for the moment of the clone only, so that the child is born with it.
 
-use super::launch::Birth;
+use super::birth::Birth;
 use crate::attributes;
 use crate::error::Result;
 use crate::namespaces::{self, OwnTime};

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
+use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
 use crate::error::{During, Error, Phase, Result, SysContext};
@@ -67,7 +68,15 @@ fn detached_mount() -> Result<OwnedFd> {
 /// A copy in memory that can be neither written nor resized, nor unsealed again.
 fn sealed_copy() -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let memory = rustix::fs::memfd_create(c"creel", flags).sys("memfd_create", "a copy of this executable")?;
+    // The flag is needed where vm.memfd_noexec says so, and known since Linux 6.3.
+    let memory = match rustix::fs::memfd_create(c"creel", flags | MemfdFlags::EXEC) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create(c"creel", flags),
+        made => made,
+    };
+    let memory = memory.sys("memfd_create", "a copy of this executable").map_err(|error| match error.errno() {
+        Some(Errno::ACCESS) => error.cause("vm.memfd_noexec is 2").remedy("sysctl vm.memfd_noexec=1, as root"),
+        _ => error,
+    })?;
     let mut copied = File::from(memory);
     copy(&mut File::open(SELF).sys("open", SELF)?, &mut copied).sys("copy", SELF)?;
     rustix::fs::fcntl_add_seals(&copied, all_seals()).sys("fcntl(F_ADD_SEALS)", "a copy of this executable")?;

@@ -14,7 +14,7 @@ use crate::userns::{self, UsernsPlan};
 /// Makes a user namespace for each of the plan's maps, which mounts are then mapped by.
 pub(crate) fn make_maps(plan: &RootfsPlan) -> Result<Vec<OwnedFd>> {
     let make = |maps: &crate::rootfs::IdMaps| {
-        let ids = UsernsPlan { uids: maps.uids.clone(), gids: maps.gids.clone() };
+        let ids = UsernsPlan::new(maps.uids.clone(), maps.gids.clone());
         userns::detached(&ids).within(|| format!("mounts[{}].uidMappings, gidMappings", maps.mount))
     };
     plan.id_maps.iter().map(make).collect()

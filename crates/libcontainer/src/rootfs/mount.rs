@@ -141,6 +141,11 @@ pub(super) fn attach_error(errno: Errno, destination: &Path) -> Error {
 /// namespace or the initial user namespace.
 const NOT_PERMITTED: &str = "it takes CAP_SYS_ADMIN in the user namespace that owns what it shows";
 
+/// A new procfs or sysfs would show what the outer container's own hides below other mounts (mount_too_revealing).
+const TOO_REVEALING: &str = "too revealing";
+const UNMASK: &str = "run the outer container with nothing of its /proc and /sys masked (linux.maskedPaths and readonlyPaths; podman: \
+                      --security-opt unmask=ALL), or without a user namespace of this one's own";
+
 /// A filesystem that is being configured (fsopen(2), since Linux 5.2); without that, what mount(2) is to be told.
 pub(super) struct Context {
     fd: Option<OwnedFd>,
@@ -192,6 +197,10 @@ impl Context {
         match (result, parameter.key.as_str()) {
             // mount(2) takes them of any filesystem, but here only those know them to which they mean something.
             (Err(Errno::INVAL), "iversion" | "noiversion") => Ok(()),
+            (Err(Errno::INVAL), "uid" | "gid") => {
+                let error = self.error("fsconfig", &parameter.to_string(), Errno::INVAL);
+                Err(error.remedy("leave it out, or map it in linux.uidMappings or linux.gidMappings"))
+            }
             (result, _) => result.map_err(|errno| self.error("fsconfig", &parameter.to_string(), errno)),
         }
     }
@@ -221,6 +230,8 @@ impl Context {
         let error = Error::system(syscall, subject, errno);
         let log = self.log();
         match errno {
+            // The kernel's words since Linux 6.2 or so; before, it is EPERM without any.
+            _ if log.contains(TOO_REVEALING) => error.cause(log).remedy(UNMASK),
             _ if !log.is_empty() => error.cause(log),
             Errno::PERM => error.cause(NOT_PERMITTED),
             Errno::NODEV => error.of_kind(Kind::Unsupported).cause("this kernel has no filesystem of that type"),

@@ -28,8 +28,12 @@ pub struct RootfsInput<'a> {
     pub own_mount_namespace: bool,
     /// Whether init runs in a cgroup namespace of the container's own.
     pub cgroup_namespace: bool,
-    /// Whether init is root of a user namespace of the container's own, which may not make device nodes.
+    /// Whether init is root of a user namespace other than the host's, which may not make device nodes.
     pub own_user_namespace: bool,
+    /// Whether init runs in a network namespace of the container's own, which sysfs shows.
+    pub own_network_namespace: bool,
+    /// Whether the host's own cgroups may belong to the user who runs this, and so to the container's root.
+    pub rootless: bool,
     /// Whether the terminal will be bound onto /dev/console; a configured node of that path is then left out.
     pub terminal: bool,
     /// Whether SELinux is active here.

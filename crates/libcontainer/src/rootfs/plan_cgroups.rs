@@ -100,7 +100,8 @@ pub(super) fn v1(input: &RootfsInput, attributes: Attributes) -> CgroupV1 {
             .and(Attributes::NOSUID)
             .and(Attributes::NODEV)
             .and(Attributes::NOEXEC),
-        readonly: attributes.has(Attributes::RDONLY),
+        // Else it would be the caller's own cgroup, which may be his to write to (CVE-2023-25809).
+        readonly: attributes.has(Attributes::RDONLY) || (input.rootless && !input.cgroup_namespace),
         hierarchies,
         links,
     }

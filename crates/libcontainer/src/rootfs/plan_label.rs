@@ -84,6 +84,8 @@ mod tests {
             no_pivot: false,
             own_mount_namespace: true,
             own_user_namespace: false,
+            own_network_namespace: true,
+            rootless: false,
             cgroup_namespace: true,
             terminal: false,
             selinux,

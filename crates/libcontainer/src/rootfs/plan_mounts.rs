@@ -155,13 +155,18 @@ fn step(input: &RootfsInput, index: usize, mount: &Mount, mounts: &mut Mounts) -
         let parameters = options.generic.into_iter().chain(options.data).collect();
         Action::Remount(Remount { parameters })
     } else if let Some(recursive) = options.bind {
-        changes = bind_changes(&options);
         // The kernel ignores such options, and crun and older runcs let them pass, so configs in the field have them.
         mounts.warnings.extend(options.data.first().map(|option| {
             format!("{}: \"{option}\" is for a filesystem and has no effect on a bind mount", field("options"))
         }));
+        let source = input.bundle.join(&mount.source);
+        if input.rootless && recursive && options.set.has(Attributes::RDONLY) && source.starts_with("/sys") {
+            // Below it are the host's cgroups (CVE-2023-25809).
+            options.recursive_set = options.recursive_set.and(Attributes::RDONLY);
+        }
+        changes = bind_changes(&options);
         Action::Bind(Bind {
-            source: input.bundle.join(&mount.source),
+            source,
             recursive,
             source_nofollow: options.source_nofollow,
             destination_nofollow: options.destination_nofollow,
@@ -172,7 +177,12 @@ fn step(input: &RootfsInput, index: usize, mount: &Mount, mounts: &mut Mounts) -
     } else {
         let action = filesystem(input, mount, &options, &destination, index, &mut mounts.late_readonly)?;
         match action {
-            Action::Bind(_) => changes = bind_changes(&options), // cgroup v2 without a cgroup namespace
+            // cgroup v2 without a cgroup namespace, sysfs without a network namespace
+            Action::Bind(_) => {
+                let readonly = if input.rootless { Attributes::RDONLY } else { Attributes::NONE };
+                options.recursive_set = options.recursive_set.and(readonly);
+                changes = bind_changes(&options);
+            }
             _ => add_propagation(&mut changes, &options.propagation),
         }
         action
@@ -295,6 +305,20 @@ fn add_propagation(changes: &mut Vec<Change>, propagation: &[(Propagation, bool)
     }
 }
 
+/// sysfs shows a network namespace, and is mounted by who owns that. Where it is the host's, the container's root does not,
+/// and has the host's own sysfs.
+fn host_sysfs() -> Bind {
+    Bind {
+        source: PathBuf::from("/sys"),
+        recursive: true,
+        source_nofollow: false,
+        destination_nofollow: false,
+        copy_symlink: false,
+        idmap: None,
+        procfs: false,
+    }
+}
+
 /// Filesystems of the kernel's own, which are read-only by the mount alone. Of others the filesystem itself must be
 /// told (`ro`), or it would write to its device.
 const PSEUDO: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
@@ -313,6 +337,9 @@ fn filesystem(
         attributes = attributes.without(Attributes::ATIME).and(atime.attribute());
     }
     let kind = mount.kind.as_str();
+    if kind == "sysfs" && input.own_user_namespace && !input.own_network_namespace {
+        return Ok(Action::Bind(host_sysfs()));
+    }
     if kind == "cgroup" {
         if !input.cgroups.v1.is_empty() {
             return Ok(Action::CgroupV1(plan_cgroups::v1(input, attributes)));

@@ -62,14 +62,14 @@ mod tests {
             return;
         }
         let map = |host_id| vec![IdMapping { container_id: 0, host_id, size: 10 }];
-        let plan = UsernsPlan { uids: map(1000), gids: map(2000) };
+        let plan = UsernsPlan::new(map(1000), map(2000));
         let namespace = detached(&plan).expect("namespace");
         assert_eq!(crate::sys::namespace::kind_of(namespace.as_fd()), Ok(libc::CLONE_NEWUSER as u64));
         let own =
             rustix::fs::fstat(rustix::fs::open("/proc/self/ns/user", OFlags::RDONLY, Mode::empty()).expect("open"));
         assert_ne!(rustix::fs::fstat(&namespace).expect("stat").st_ino, own.expect("stat").st_ino);
         // A map that the kernel refuses is told.
-        let error = detached(&UsernsPlan { uids: vec![], gids: map(1) }).expect_err("empty").to_string();
+        let error = detached(&UsernsPlan::new(vec![], map(1))).expect_err("empty").to_string();
         assert!(error.contains("uid_map"), "{error}");
     }
 }

@@ -26,7 +26,7 @@ fn read(namespace: BorrowedFd<'_>, proc: &HostProc) -> Result<UsernsPlan> {
     let (pid, pidfd) = visit(namespace, libc::CLONE_NEWUSER as u64).sys("clone3", "a process to join with")?;
     let holder = Holder(pidfd);
     match status(&holder.0)? {
-        0 => Ok(UsernsPlan { uids: map(proc, pid, "uid_map")?, gids: map(proc, pid, "gid_map")? }),
+        0 => Ok(UsernsPlan::new(map(proc, pid, "uid_map")?, map(proc, pid, "gid_map")?)),
         number => {
             let errno = Errno::from_raw_os_error(number);
             let error = Error::system("setns", "user", errno);
@@ -82,7 +82,7 @@ mod tests {
         let proc = HostProc::open().expect("/proc");
         let map =
             |from: u32| (0..6).map(|i| IdMapping { container_id: 10 * i, host_id: from + 20 * i, size: 3 }).collect();
-        let plan = UsernsPlan { uids: map(1000), gids: map(70_000) };
+        let plan = UsernsPlan::new(map(1000), map(70_000));
         let namespace = detached(&plan).expect("namespace");
         assert_eq!(maps_of(namespace.as_fd(), &proc).expect("maps"), plan);
         let own = open("/proc/self/ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect("own");

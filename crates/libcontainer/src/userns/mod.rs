@@ -2,7 +2,9 @@
 
 mod apply;
 mod detached;
+mod helper;
 mod joined;
+mod obstacles;
 mod plan;
 
 pub use apply::{become_root, write_maps};
@@ -10,4 +12,5 @@ pub use detached::detached;
 pub use joined::maps_of;
 #[cfg(any(test, fuzzing))]
 pub(crate) use joined::parse as parse_map;
-pub use plan::{Origin, UsernsPlan, check_map, plan};
+pub use obstacles::explain;
+pub use plan::{Origin, UsernsPlan, Writer, Writers, check_map, plan};

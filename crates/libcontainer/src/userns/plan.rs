@@ -18,9 +18,57 @@ pub struct UsernsPlan {
     pub uids: Vec<IdMapping>,
     /// Group ids.
     pub gids: Vec<IdMapping>,
+    /// Who writes them.
+    #[serde(skip_serializing_if = "Writers::is_root")]
+    pub writers: Writers,
+}
+
+/// Who writes each of the maps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Writers {
+    /// That of user ids.
+    pub uids: Writer,
+    /// That of group ids.
+    pub gids: Writer,
+}
+
+/// Who writes a map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum Writer {
+    /// The runtime, as root, who may map everything.
+    #[default]
+    Root,
+    /// The runtime, as a user who maps nothing but his own id, which needs no privilege; of groups only once nobody in the
+    /// namespace can set his supplementary ones any more (user_namespaces(7), CVE-2014-8989).
+    Owner,
+    /// newuidmap(1) or newgidmap(1), which may map the ids that /etc/subuid and /etc/subgid give to the user.
+    Helper,
+}
+
+impl Writers {
+    /// Whether both are written by root.
+    pub fn is_root(&self) -> bool {
+        *self == Writers::default()
+    }
 }
 
 impl UsernsPlan {
+    /// Maps that root writes.
+    pub fn new(uids: Vec<IdMapping>, gids: Vec<IdMapping>) -> UsernsPlan {
+        UsernsPlan { uids, gids, writers: Writers::default() }
+    }
+
+    /// Has them written as a caller with these ids has to.
+    pub fn made_by(mut self, euid: u32, egid: u32) -> UsernsPlan {
+        let writer = |map: &[IdMapping], own: u32| match map {
+            _ if euid == 0 => Writer::Root,
+            [only] if only.size == 1 && only.host_id == own => Writer::Owner,
+            _ => Writer::Helper,
+        };
+        self.writers = Writers { uids: writer(&self.uids, euid), gids: writer(&self.gids, egid) };
+        self
+    }
+
     /// Whom a user of the container is outside; `None` for one without a map.
     pub fn host_uid(&self, uid: u32) -> Option<u32> {
         let into = |range: &IdMapping| uid.checked_sub(range.container_id).filter(|offset| *offset < range.size);
@@ -53,7 +101,7 @@ pub fn plan(origin: Origin<'_>, uids: &[IdMapping], gids: &[IdMapping]) -> Resul
         },
         Origin::New => {
             maps.iter().try_for_each(|(field, map)| check_map(field, map))?;
-            Ok(Some(UsernsPlan { uids: uids.to_vec(), gids: gids.to_vec() }))
+            Ok(Some(UsernsPlan::new(uids.to_vec(), gids.to_vec())))
         }
         Origin::Joined(joined) => {
             if !uids.is_empty() || !gids.is_empty() {
@@ -131,8 +179,20 @@ mod tests {
     #[test]
     fn a_map_of_the_kernels_that_leads_beyond_the_last_id_leads_nowhere() {
         // As the kernel shows an id that the reader's namespace has not.
-        let joined = UsernsPlan { uids: vec![range(0, u32::MAX, 10)], gids: Vec::new() };
+        let joined = UsernsPlan::new(vec![range(0, u32::MAX, 10)], Vec::new());
         assert_eq!([0, 1].map(|uid| joined.host_uid(uid)), [Some(u32::MAX), None]);
+    }
+
+    #[test]
+    fn only_ones_own_id_is_mapped_without_help() {
+        let plan =
+            |uids: &[IdMapping], gids: &[IdMapping]| plan(Origin::New, uids, gids).expect("valid").expect("maps");
+        let (own, group, wide) = ([range(0, 1000, 1)], [range(0, 100, 1)], [range(0, 1000, 1), range(1, 100_000, 9)]);
+        let writers = |plan: UsernsPlan| (plan.writers.uids, plan.writers.gids);
+        assert_eq!(writers(plan(&own, &group).made_by(1000, 100)), (Writer::Owner, Writer::Owner));
+        assert_eq!(writers(plan(&wide, &group).made_by(1000, 100)), (Writer::Helper, Writer::Owner));
+        assert_eq!(writers(plan(&own, &group).made_by(1000, 1000)), (Writer::Owner, Writer::Helper));
+        assert_eq!(writers(plan(&wide, &wide).made_by(0, 0)), (Writer::Root, Writer::Root));
     }
 
     #[test]
@@ -158,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_joined_namespace_keeps_its_maps() {
-        let joined = UsernsPlan { uids: vec![range(0, 1000, 10), range(20, 5000, 1)], gids: vec![range(0, 7, 1)] };
+        let joined = UsernsPlan::new(vec![range(0, 1000, 10), range(20, 5000, 1)], vec![range(0, 7, 1)]);
         let origin = Origin::Joined(&joined);
         assert_eq!(plan(origin, &[], &[]).expect("none given"), Some(joined.clone()));
         let (swapped, gids) = ([range(20, 5000, 1), range(0, 1000, 10)], [range(0, 7, 1)]);

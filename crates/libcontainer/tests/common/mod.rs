@@ -40,7 +40,7 @@ fn facts(cgroups: CgroupFacts) -> HostFacts {
 /// A host whose only hierarchy is cgroup v2.
 pub fn facts_v2() -> HostFacts {
     let controllers = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"];
-    facts(CgroupFacts { v1: Vec::new(), v2: Some(hierarchy(&controllers, "/sys/fs/cgroup")) })
+    facts(CgroupFacts { v2: Some(hierarchy(&controllers, "/sys/fs/cgroup")), ..CgroupFacts::default() })
 }
 
 /// A host with a hierarchy of cgroup v1 for each controller.
@@ -50,5 +50,5 @@ pub fn facts_v1() -> HostFacts {
         "rdma",
     ];
     let v1 = names.iter().map(|name| hierarchy(&[name], &format!("/sys/fs/cgroup/{name}"))).collect();
-    facts(CgroupFacts { v1, v2: None })
+    facts(CgroupFacts { v1, ..CgroupFacts::default() })
 }

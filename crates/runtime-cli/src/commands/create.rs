@@ -23,7 +23,6 @@ pub fn run(context: Context<'_>, args: &cli::Create, sealed: Sealed) -> Result<u
 
 /// What `create` and `run` tell the library.
 pub fn options(context: Context<'_>, args: &cli::Create) -> Result<CreateOptions> {
-    context.rootless()?; // a wrong value is refused, as runc does
     Ok(CreateOptions {
         id: args.id.clone(),
         bundle: given(&args.bundle).unwrap_or_else(|| PathBuf::from(".")),
@@ -34,6 +33,7 @@ pub fn options(context: Context<'_>, args: &cli::Create) -> Result<CreateOptions
         preserve_fds: args.preserve_fds,
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
+        rootless: context.rootless()?,
         systemd_cgroup: context.systemd_cgroup()?,
         attach_console: false,
         raw_console: false,

@@ -102,7 +102,7 @@ fn refuse_type(kind: &str) -> Result<()> {
 fn both(uids: Vec<IdMapping>, gids: Vec<IdMapping>) -> Result<Option<UsernsPlan>> {
     match (uids.is_empty(), gids.is_empty()) {
         (true, true) => Ok(None),
-        (false, false) => Ok(Some(UsernsPlan { uids, gids })),
+        (false, false) => Ok(Some(UsernsPlan::new(uids, gids))),
         (true, false) => Err(Error::invalid("option gidmap", "there is no uidmap beside it")),
         (false, true) => Err(Error::invalid("option uidmap", "there is no gidmap beside it")),
     }

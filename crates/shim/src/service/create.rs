@@ -153,6 +153,7 @@ impl Creation {
             pid_file: Some(self.bundle.join(PID_FILE)),
             no_pivot: self.options.no_pivot_root,
             no_new_keyring: self.options.no_new_keyring,
+            rootless: None,
             systemd_cgroup: self.options.systemd_cgroup,
             attach_console: self.stdio.terminal,
             raw_console: true,

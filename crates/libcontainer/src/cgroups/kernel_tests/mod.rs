@@ -25,7 +25,7 @@ fn layouts() -> Vec<CgroupFacts> {
     match &facts.v2 {
         Some(v2) if !facts.is_unified() => {
             let alone = Hierarchy { controllers: Vec::new(), ..v2.clone() };
-            vec![facts, CgroupFacts { v1: Vec::new(), v2: Some(alone) }]
+            vec![facts, CgroupFacts { v2: Some(alone), ..CgroupFacts::default() }]
         }
         _ => vec![facts],
     }

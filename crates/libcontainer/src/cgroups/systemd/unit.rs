@@ -147,6 +147,17 @@ impl Unit {
         }
     }
 
+    /// Moves a process into the unit's own cgroup. systemd does so, since version 238, for units that are delegated.
+    pub(in crate::cgroups) fn fetch(&self, pid: u32) -> Result<()> {
+        let arguments = [self.name.as_str().into(), "".into(), Value::array("u", [pid])];
+        let fetched = Manager::connect(self.manager)?.call("AttachProcessesToUnit", &arguments);
+        fetched.map_err(|fault| {
+            fault.into_error("AttachProcessesToUnit", &self.name).remedy(
+                "run creel where the user's manager may take processes from: systemd-run --user --scope creel …",
+            )
+        })
+    }
+
     fn is_scope(&self) -> bool {
         self.name.ends_with(".scope")
     }

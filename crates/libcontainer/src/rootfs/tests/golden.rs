@@ -21,6 +21,8 @@ fn plan_of(input: &Value) -> RootfsPlan {
         no_pivot: flag("noPivot"),
         own_mount_namespace: flag("ownMountNamespace"),
         own_user_namespace: false,
+        own_network_namespace: true,
+        rootless: false,
         cgroup_namespace: flag("cgroupNamespace"),
         terminal: flag("terminal"),
         selinux: false,

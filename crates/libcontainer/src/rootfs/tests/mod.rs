@@ -83,6 +83,8 @@ fn plan_of(bundle: &Path, mut config: Value) -> Result<RootfsPlan> {
         no_pivot: false,
         own_mount_namespace: true,
         own_user_namespace: false,
+        own_network_namespace: true,
+        rootless: false,
         cgroup_namespace: true,
         terminal: false,
         selinux: false,

@@ -164,6 +164,8 @@ fn nothing_is_hidden_or_protected_on_the_host() {
             no_pivot: true,
             own_mount_namespace: false,
             own_user_namespace: false,
+            own_network_namespace: true,
+            rootless: false,
             cgroup_namespace: false,
             terminal: false,
             selinux: false,

@@ -260,6 +260,8 @@ fn cgroup_plan(bundle: &Bundle, facts: &CgroupFacts, dirs: &BTreeMap<String, Pat
         no_pivot: false,
         own_mount_namespace: true,
         own_user_namespace: false,
+        own_network_namespace: true,
+        rootless: false,
         cgroup_namespace: true,
         terminal: false,
         selinux: false,
@@ -296,7 +298,7 @@ fn the_hierarchies_of_v1_are_shown_together() {
         };
         let own = Cgroup::new(pids);
         let dirs = BTreeMap::from([("pids".to_owned(), own.0.clone())]);
-        let facts = CgroupFacts { v1: v1.clone(), v2: None };
+        let facts = CgroupFacts { v1: v1.clone(), ..CgroupFacts::default() };
         prepare(&cgroup_plan(bundle, &facts, &dirs, json!(["ro", "relatime", "private"]))).expect("prepare");
         let top = at(bundle.root("cgroup"));
         assert!(top.kind == "tmpfs" && top.has("ro") && top.has("nosuid") && top.filesystem_has("mode=755"), "{top:?}");
@@ -328,7 +330,7 @@ fn v2_is_mounted_or_bound() {
         };
         let mountpoint = PathBuf::from(line.split(' ').nth(4).expect("a mount point"));
         let v2 = Hierarchy { controllers: Vec::new(), mountpoint, own: "/".into() };
-        let facts = CgroupFacts { v1: Vec::new(), v2: Some(v2.clone()) };
+        let facts = CgroupFacts { v2: Some(v2.clone()), ..CgroupFacts::default() };
         let plan = cgroup_plan(bundle, &facts, &BTreeMap::new(), json!(["ro", "nosuid"]));
         prepare(&plan).expect("prepare");
         let mount = at(bundle.root("cgroup"));
@@ -342,6 +344,8 @@ fn v2_is_mounted_or_bound() {
             no_pivot: false,
             own_mount_namespace: true,
             own_user_namespace: false,
+            own_network_namespace: true,
+            rootless: false,
             cgroup_namespace: false,
             terminal: false,
             selinux: false,
