@@ -295,7 +295,9 @@ class T:
         if pid == 0:
             os.chdir(self.bundle)
             set_size(0, *size)
-            os.execvp("sh", ["sh", "-c", f'"$@" {redirect}', "sh", self.runtime, "--root", self.root, *arguments])
+            command = [self.runtime, "--root", self.root, *arguments]
+            shell = ["sh", "-c", f'"$@" {redirect}', "sh"] if redirect else []
+            os.execvp((shell + command)[0], shell + command)
         shown = read_until(master, after) if after else ""
         os.write(master, keys.encode())
         shown += read_until(master)
