@@ -48,7 +48,7 @@ def help_of(runtime, *command):
 def flags(runtime):
     """(command or none, flag) of each that is told of."""
     overview = help_of(runtime)
-    commands = re.findall(r"^  ([a-z]+) ", overview.split("Commands:")[1].split("Options:")[0], re.M)
+    commands = re.findall(r"^  ([a-z]+) ", overview.split("COMMANDS:")[1].split("OPTIONS:")[0], re.M)
     for command in [None, *commands]:
         text = help_of(runtime, command) if command else overview
         for flag in re.findall(r"^ +(?:-\w, )?(--[a-z0-9-]+)", text, re.M):
