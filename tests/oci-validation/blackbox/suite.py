@@ -297,14 +297,9 @@ class T:
         if pid == 0:
             os.chdir(self.bundle)
             set_size(0, *size)
-<<<<<<< HEAD
             command = [*self.prefix, self.runtime, "--root", self.root, *arguments]
-            os.execvpe("sh", ["sh", "-c", f'"$@" {redirect}', "sh", *command], self.env or os.environ)
-=======
-            command = [self.runtime, "--root", self.root, *arguments]
             shell = ["sh", "-c", f'"$@" {redirect}', "sh"] if redirect else []
-            os.execvp((shell + command)[0], shell + command)
->>>>>>> main
+            os.execvpe((shell + command)[0], shell + command, self.env or os.environ)
         shown = read_until(master, after) if after else ""
         os.write(master, keys.encode())
         shown += read_until(master)
