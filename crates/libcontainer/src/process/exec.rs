@@ -40,9 +40,10 @@ impl Joiner<'_> {
     }
 
     fn prepare(&self, channel: &Channel, alone: &SingleThreaded) -> Result<Payload> {
-        payload::begin(self.plan, self.proc, alone)?;
-        // What is written for the next execve is passed on by clone(2), so that /proc is not needed in the container.
+        // What is written for the next execve is passed on by clone(2), so that /proc is not needed in the container; and
+        // who hides, and is not root, cannot write it.
         lsm::label_next_exec(&self.plan.lsm, self.proc)?;
+        payload::begin(self.plan, self.proc, alone)?;
         let flags = self.namespaces.flags();
         if flags != 0 {
             match sys::namespace::setns(self.container.as_fd(), flags) {
