@@ -56,13 +56,14 @@ impl Joiner<'_> {
             userns::become_root()?;
             launch::die_with_parent();
         }
+        // As the label, it is passed on by clone(2); what labels it needs /proc.
+        payload::join_keyring(self.plan, self.proc)?;
         // The stage is not to be seen in the container; what it clones is.
         payload::let_go_of_the_host(self.plan, self.proc, &[channel.as_fd()])?;
         if self.needs_stage() {
             stage::pass(alone, channel, 0)?;
         }
         rustix::process::setsid().sys("setsid", "the joining process").during(Phase::Attributes)?;
-        payload::join_keyring(self.plan, self.proc)?;
         let terminal = self.plan.terminal.map(terminal::open).transpose()?;
         if let Some(terminal) = &terminal {
             terminal.attach()?;
