@@ -27,7 +27,6 @@ needs=(
     "xfsprogs mkfs.xfs"
     "btrfs-progs mkfs.btrfs"
     "openssl openssl"
-    "uidmap newuidmap"
     "fuse-overlayfs fuse-overlayfs"
 )
 missing=()

@@ -154,7 +154,7 @@ def case_rootless_bundles_run(context):
 
 
 def runtimes(context):
-    return [name for name in ("runc",) if shutil.which(name)]
+    return ["creel", *(name for name in ("runc",) if shutil.which(name))]
 
 
 def run(one, *args):
@@ -302,6 +302,7 @@ def case_root_maps_ids(context):
         with context.bundle(name, "--uidmap", "0:500000:65536", "--gidmap", "0:600000:65536", "--user", "0", "--", "sh", "-c", script) as bundle:
             out = start(bundle, f"creel-mapped-{os.getpid()}-{number}").split()
             assert out == ["0", "kept33:34", "0"], f"{what}: {out}"
+            assert os.stat("/dev/null").st_uid == 0, what
             secret, made = (os.stat(os.path.join(bundle, "rootfs", path)) for path in ("srv/secret", "made"))
             assert (secret.st_uid, secret.st_gid, stat.S_IMODE(secret.st_mode)) == (500_033, 600_034, 0o600), secret
             assert (made.st_uid, made.st_gid) == (500_000, 600_000), made

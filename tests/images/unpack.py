@@ -198,8 +198,9 @@ def runtimes(context):
     if shutil.which("runc"):
         yield "runc", lambda bundle, name: oci.run("runc", "run", "-b", bundle, name, timeout=60)
     if shutil.which("crun"):
-        # crun refuses hybrid cgroups, and believes that they are v1 if it cannot see the second hierarchy's controllers.
-        hide = 'f=/sys/fs/cgroup/unified/cgroup.controllers; [ ! -e $f ] || mount --bind /dev/null $f; exec crun run -b "$0" "$1"'
+        # crun refuses hybrid cgroups, and believes that they are v1 if it cannot see the second hierarchy's controllers. And it
+        # would give the machine's /dev/null to the container's root, were that its input.
+        hide = 'f=/sys/fs/cgroup/unified/cgroup.controllers; [ ! -e $f ] || mount --bind /dev/null $f; true | crun run -b "$0" "$1"'
         yield "crun", lambda bundle, name: oci.run(*wrap, hide, bundle, name, timeout=60)
 
 
