@@ -40,10 +40,9 @@ impl Joiner<'_> {
     }
 
     fn prepare(&self, channel: &Channel, alone: &SingleThreaded) -> Result<Payload> {
-        // What is written for the next execve is passed on by clone(2), so that /proc is not needed in the container; and
-        // who hides, and is not root, cannot write it.
-        lsm::label_next_exec(&self.plan.lsm, self.proc)?;
         payload::begin(self.plan, self.proc, alone)?;
+        // What is written for the next execve is passed on by clone(2), so that /proc is not needed in the container.
+        lsm::label_next_exec(&self.plan.lsm, self.proc)?;
         let flags = self.namespaces.flags();
         if flags != 0 {
             match sys::namespace::setns(self.container.as_fd(), flags) {
