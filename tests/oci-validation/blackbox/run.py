@@ -71,8 +71,7 @@ def inside(options, results):
     if not options.this_host:
         # What a runtime under test does to the host by mistake must not outlast this host. From a file system that is
         # read-only it would run as it is, without sealing itself; hence the copy.
-        os.makedirs(f"{suite.WORK}/bin")
-        runtime = shutil.copy(runtime, f"{suite.WORK}/bin/{name}")
+        runtime = shutil.copy(runtime, f"{user.BIN}/{name}")
         make_read_only()
     with open(results, "w") as file:
         for case in cases(options.case):

@@ -6,7 +6,9 @@ import json
 import os
 from dataclasses import dataclass, field
 
+import user
 from cases.idmap import maps, owned, user_namespace
+from cases.rootless import OLD_CRUN
 from cases.userns import RUNC, joins
 from suite import CASES, Case, console_socket, read_until
 
@@ -47,10 +49,42 @@ def with_joined(t):
     yield
 
 
+@contextlib.contextmanager
+def as_user(t, subordinate=False):
+    """What `spec --rootless` writes, but with a network of its own, and a root that can be written to as in the other columns. All
+    that a row puts into the bundle is hers before the runtime sees it."""
+    user.become(t, subordinate)
+    t.config["root"]["readonly"] = False
+    t.linux["namespaces"].append({"type": "network"})
+    t.config["mounts"] = [mount for mount in t.config["mounts"] if mount["destination"] != "/sys"]
+    t.mount("/sys", type="sysfs", source="sysfs", options=["nosuid", "noexec", "nodev", "ro"])
+    run = t.rt
+
+    def run_owned(*arguments, **more):
+        user.own(t)
+        return run(*arguments, **more)
+
+    t.rt = run_owned
+    yield
+
+
+def as_user_with_ranges(t):
+    return as_user(t, subordinate=True)
+
+
+NO_CGROUP = dict.fromkeys(("creel", "runc", "crun"), "a user has no cgroup here; rootless.py has what is said then, the lab the cgroups of a login session")
+ONE_ID = dict.fromkeys(("creel", "runc", "crun"), "one id is mapped, and these are others")
+WITHOUT_CGROUP = dict.fromkeys(("paused_and_resumed", "limits_are_updated", "processes_are_listed"), NO_CGROUP)
+
 COLUMNS = [
     Column("root", as_root, 0),
     Column("root_userns", with_new, 100000),
     Column("joined", with_joined, 100000, skip={"runc": RUNC}),
+    Column(
+        "rootless", as_user, user.UID, {"crun": OLD_CRUN},
+        {**WITHOUT_CGROUP, "another_user_with_groups_and_capabilities": ONE_ID, "executed_in": ONE_ID},
+    ),
+    Column("rootless_subuid", as_user_with_ranges, user.UID, {"crun": OLD_CRUN}, {**WITHOUT_CGROUP, "another_user_with_groups_and_capabilities": {"runc": "1.1.5 gives no groups without root"}}),
 ]
 ROWS = []
 
