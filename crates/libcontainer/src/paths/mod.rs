@@ -1,7 +1,7 @@
 //! Safe resolution of paths inside a container's root.
 //!
 //! Whoever writes the image, or shares a volume with the container, chooses the symlinks. So every path inside a root
-//! is resolved by the kernel with that root as the end of all `..` and absolute links (openat2(2); [`walk`] is its
+//! is resolved by the kernel with that root as the end of all `..` and absolute links (openat2(2); `walk` is its
 //! fall-back), and the descriptor it gives is what is used: nothing can be swapped between the check and the use (CVE-2021-30465).
 
 mod walk;
