@@ -34,10 +34,14 @@ pub(crate) fn in_private_mounts(body: impl FnOnce() + Send + 'static) {
     });
 }
 
+/// How much slower than usual this machine is: BLACKBOX_PATIENCE.
+pub(crate) fn patience() -> f64 {
+    std::env::var("BLACKBOX_PATIENCE").ok().and_then(|factor| factor.parse().ok()).unwrap_or(1.0)
+}
+
 /// Waits until something holds, for ten seconds; longer on slow machines, by the factor `BLACKBOX_PATIENCE`.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let patience = std::env::var("BLACKBOX_PATIENCE").ok().and_then(|factor| factor.parse().ok()).unwrap_or(1.0);
-    let deadline = Instant::now() + Duration::from_secs(10).mul_f64(patience);
+    let deadline = Instant::now() + Duration::from_secs(10).mul_f64(patience());
     while !holds() {
         assert!(Instant::now() < deadline, "{what}");
         std::thread::sleep(Duration::from_millis(2));

@@ -14,7 +14,7 @@ use crate::dbus::{Manager, Value};
 use crate::error::{Error, Kind, Result};
 use crate::host::{CgroupFacts, SystemdFacts};
 use crate::spec::{Linux, Resources};
-use crate::testing::eventually;
+use crate::testing::{eventually, patience};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -240,7 +240,9 @@ fn devices_that_systemd_cannot_express_are_limited_all_the_same() {
 fn a_unit_that_runs_is_refused_and_one_that_failed_is_replaced() {
     let Some(facts) = facts("a_unit_that_runs_is_refused", true) else { return };
     let name = name();
-    let first = planned(&facts, &format!(":creel-test:{name}"), json!({}), &[("RuntimeMaxSec", "5")]);
+    // Its process must be in before that is over, or systemd has sent its signal to the placeholder alone.
+    let seconds = (3.0 + 2.0 * patience()).to_string();
+    let first = planned(&facts, &format!(":creel-test:{name}"), json!({}), &[("RuntimeMaxSec", &seconds)]);
     let mut container = Container::create(&first).expect("create");
     let plan = planned(&facts, &format!("machine.slice:creel-test:{name}"), json!({}), &[]);
     let refused = Cgroup::create(&plan).map(drop).expect_err("it exists");
@@ -249,7 +251,7 @@ fn a_unit_that_runs_is_refused_and_one_that_failed_is_replaced() {
     let refused = Cgroup::create(&first).map(drop).expect_err("it is used");
     assert!(refused.to_string().contains("is not empty"), "{refused}");
     container.start(&["sleep", "1000"]);
-    eventually("it fails after five seconds", || container.show("ActiveState") == "failed");
+    eventually("it fails after that time", || container.show("ActiveState") == "failed");
     eventually("how", || container.cgroup.unit_result().is_ok_and(|result| result.as_deref() == Some("timeout")));
 
     let again = Container::create(&first).expect("create");
