@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::null_as_default;
-use super::object::{read_as_objects, write_as_objects};
+use super::object::read_and_write_as_objects;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self", rename_all = "camelCase", default)]
@@ -157,21 +157,7 @@ pub struct Rdma {
     pub hca_objects: Option<u32>,
 }
 
-read_as_objects!(
-    Resources,
-    DeviceRule,
-    Memory,
-    Cpu,
-    Pids,
-    BlockIo,
-    WeightDevice,
-    ThrottleDevice,
-    HugepageLimit,
-    Network,
-    InterfacePriority,
-    Rdma
-);
-write_as_objects!(
+read_and_write_as_objects!(
     Resources,
     DeviceRule,
     Memory,

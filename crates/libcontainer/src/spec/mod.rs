@@ -25,7 +25,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use object::{read_as_objects, write_as_objects};
+use object::{read_and_write_as_objects, read_as_objects};
 
 use crate::error::{Error, Kind, Phase, Result, SysContext};
 use crate::host::read_file;
@@ -137,8 +137,8 @@ pub struct IdMapping {
     pub size: u32,
 }
 
-read_as_objects!(Spec, Root, Mount, Hooks, Hook, IdMapping);
-write_as_objects!(IdMapping);
+read_as_objects!(Spec, Root, Mount, Hooks, Hook);
+read_and_write_as_objects!(IdMapping);
 
 impl Spec {
     /// Parses the bytes of a config.json; `path` is for the message.

@@ -45,18 +45,21 @@ macro_rules! read_as_objects {
     )+};
 }
 
-/// What that takes for those that are written as well.
-macro_rules! write_as_objects {
-    ($($type:ty),+ $(,)?) => {$(
+/// The same for those that are written as well.
+macro_rules! read_and_write_as_objects {
+    ($($type:ty),+ $(,)?) => {
+        $crate::spec::object::read_as_objects!($($type),+);
+        $(
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 <$type>::serialize(self, serializer) // the derived one
             }
         }
-    )+};
+        )+
+    };
 }
 
-pub(super) use {read_as_objects, write_as_objects};
+pub(super) use {read_and_write_as_objects, read_as_objects};
 
 /// Engines written in Go print an empty list, and much else, as `null`.
 pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::null_as_default;
-use super::object::{read_as_objects, write_as_objects};
+use super::object::{read_and_write_as_objects, read_as_objects};
 
 /// What to execute, as whom and with which limits.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -127,5 +127,5 @@ pub struct CpuAffinity {
     pub last: String,
 }
 
-read_as_objects!(Process, ConsoleSize, User, Capabilities, Rlimit, Scheduler, IoPriority, CpuAffinity);
-write_as_objects!(ConsoleSize, User);
+read_as_objects!(Process, Capabilities, Rlimit, Scheduler, IoPriority, CpuAffinity);
+read_and_write_as_objects!(ConsoleSize, User);

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::null_as_default;
-use super::object::{read_as_objects, write_as_objects};
+use super::object::read_and_write_as_objects;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self", rename_all = "camelCase", default)]
@@ -49,5 +49,4 @@ pub struct SeccompArg {
     pub op: String,
 }
 
-read_as_objects!(Seccomp, SeccompRule, SeccompArg);
-write_as_objects!(Seccomp, SeccompRule, SeccompArg);
+read_and_write_as_objects!(Seccomp, SeccompRule, SeccompArg);
