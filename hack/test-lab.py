@@ -40,7 +40,8 @@ PACKAGES = "python3"  # for the guest's image; whoever asks for the same package
 QUICK_LAYOUTS = "v2,v2-user"
 QUICK_TESTS = "cgroups::"
 QUICK_CASES = (
-    r"^(cgroups|cgroup_mounts|limits|freezing|delegation|systemd|labels|security\.no_host_descriptor)\.|^lifecycle\.[a-d]"
+    r"^(cgroups|cgroup_mounts|limits|freezing|delegation|systemd|labels|security\.(no_host_descriptor|cve_2023_25809))\."
+    r"|^lifecycle\.[a-d]|^kills\.(create|delete_of_a_running_container|.*with_systemds_cgroup_driver)$"
     r"|^events\.(stats|lack|state_and_list)|^update\.(memory|all_at_once|devices)"
 )
 QUICK_SHIM = r"status_and_streams|running_out_of_memory|the_end_of_an_exec|shim_that_is_killed|^(resources|unified)\."

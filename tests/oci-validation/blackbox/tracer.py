@@ -8,6 +8,7 @@ it was cloned (a payload, a hook) is not the runtime's any more, and left alone;
 import contextlib
 import ctypes
 import os
+import platform
 import signal
 import re
 import struct
@@ -21,6 +22,7 @@ LIBC.ptrace.restype = ctypes.c_long
 LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 
 WALL = 0x40000000
+CLONE3, CONNECT = 435, {"x86_64": 42, "aarch64": 203}[platform.machine()]
 CONT, DETACH, SYSCALL, GETEVENTMSG, SEIZE, INTERRUPT, GET_SYSCALL_INFO = 7, 17, 24, 0x4201, 0x4206, 0x4207, 0x420E
 # TRACESYSGOOD, and TRACEFORK, TRACEVFORK, TRACECLONE, TRACEEXEC.
 OPTIONS = 1 | 2 | 4 | 8 | 16
@@ -40,6 +42,7 @@ class Traced:
 
     def __init__(self, command, cwd, stamp, also=()):
         self.counts, self.index, self.early = [], {}, {}
+        self.cgroups = CgroupPart()
         self.status = None
         read, write = os.pipe()
         self.pid = os.fork()
@@ -100,9 +103,11 @@ class Traced:
             stop, event = status >> 8 & 0xFF, status >> 16
             request = SYSCALL if target in (None, index) else CONT
             if stop == signal.SIGTRAP | 0x80:
-                call = entered(pid)
+                call, *arguments = entered(pid)
                 if call is not None:
                     self.counts[index] += 1
+                    if target is None:
+                        self.cgroups.look(pid, index, self.counts[index], call, arguments)
                     if index == target and self.counts[index] == number:
                         os.kill(pid, signal.SIGKILL)
                         return call
@@ -245,15 +250,58 @@ def where(pid):
         return f"{pid}, gone"
 
 
+class CgroupPart:
+    """Which system calls of each process have to do with cgroups: by a path or an open file below /sys/fs/cgroup, or in
+    talk with systemd; and all from the first of them to the last clone."""
+
+    def __init__(self):
+        self.touched, self.clones, self.managers = {}, {}, set()
+
+    def look(self, pid, index, number, call, arguments):
+        if call == CLONE3:
+            self.clones[index] = number
+        first, second = arguments[:2]
+        if call == CONNECT and read_memory(pid, second + 2).endswith(b"/systemd/private"):
+            self.managers.add(open_file(pid, first))
+        file, texts = open_file(pid, first), (read_memory(pid, first), read_memory(pid, second))
+        below = [file.encode(), *texts] if file not in self.managers else [b"/sys/fs/cgroup"]
+        if any(text.startswith(b"/sys/fs/cgroup") for text in below):
+            self.touched.setdefault(index, []).append(number)
+
+    def moments(self, index):
+        """A call that has to do with them and the one behind it, at which it has been carried out."""
+        touched = self.touched.get(index, [])
+        between = range(touched[0], self.clones.get(index, 0) + 1) if touched else []
+        return sorted({*touched, *(number + 1 for number in touched), *between})
+
+
+def open_file(pid, fd):
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{fd}") if fd < 4096 else ""
+    except OSError:
+        return ""
+
+
+def read_memory(pid, address):
+    """The text that begins there; nothing if there is none."""
+    try:
+        with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+            memory.seek(address)
+            return memory.read(64).split(b"\0")[0]
+    except (OSError, OverflowError, ValueError):
+        return b""
+
+
 def entered(pid):
-    """The number of the system call that a stopped process is about to make; None if it comes out of one."""
+    """The number of the system call that a stopped process is about to make, and its arguments; None if it comes out of
+    one."""
     info = ctypes.create_string_buffer(88)
     try:
         ptrace(GET_SYSCALL_INFO, pid, len(info), ctypes.addressof(info))
     except ProcessLookupError:
-        return None
+        return (None,)
     (operation,) = struct.unpack_from("B", info.raw)
-    return struct.unpack_from("Q", info.raw, 24)[0] if operation == ENTRY else None
+    return struct.unpack_from("7Q", info.raw, 24) if operation == ENTRY else (None,)
 
 
 def names():

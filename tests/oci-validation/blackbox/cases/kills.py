@@ -1,7 +1,8 @@
 """The runtime killed at every one of its system calls: what is left, the next command can mend.
 
 Every process of a command is walked: the command itself, and those that it clones until they execute something. By
-default a few system calls of each, other ones every time; BLACKBOX_WALK=all walks through all of them.
+default a few system calls of each, other ones every time, some of them where it has to do with cgroups; BLACKBOX_WALK=cgroups
+walks through all of these, and every tenth of the others, BLACKBOX_WALK=all through all there are.
 """
 
 import contextlib
@@ -13,21 +14,24 @@ import time
 
 from cases.hooks import hook, script
 from cases.namespaces import Holder
+from cases.systemd import gone, show, with_systemd
 from suite import PATIENCE, TIMEOUT, Failure, Left, case
 from tracer import Traced, names
 
-ALL = os.environ.get("BLACKBOX_WALK") == "all"
+WALK = os.environ.get("BLACKBOX_WALK", "")
 SAMPLES = max(2, int(6 / PATIENCE))  # of each process
 PEERS = {peer: "the walk numbers processes with one thread; peers are not walked" for peer in ("runc", "crun")}
 NAMES = names()
 
 
-def chosen(count):
+def chosen(count, of_cgroups):
     """Which system calls of a process that makes `count`: all and some more, as it may make more the next time."""
-    if ALL:
+    if WALK == "all":
         return range(1, count + 50)
-    stride = max(1, count // SAMPLES)
-    return range(random.randint(1, stride), count + 1, stride)
+    stride = 10 if WALK == "cgroups" else max(1, count // SAMPLES)
+    some = range(random.randint(1, stride), count + 1, stride)
+    also = of_cgroups if WALK == "cgroups" else random.sample(of_cgroups, min(SAMPLES, len(of_cgroups)))
+    return sorted({*some, *also})
 
 
 class Walk:
@@ -41,12 +45,14 @@ class Walk:
         self.failures, self.kills = [], 0
 
     def go(self):
-        _, counts = self.once(None, 0)
-        for target, count in enumerate(counts):
-            for number in chosen(count):
+        _, traced = self.once(None, 0)
+        of_cgroups = [traced.cgroups.moments(target) for target in range(len(traced.counts))]
+        for target, count in enumerate(traced.counts):
+            for number in chosen(count, of_cgroups[target]):
                 if not self.killed(target, number):
                     break
-        print(f"     {' '.join(self.arguments)}: killed at {self.kills} of {counts} system calls", flush=True)
+        print(f"     {' '.join(self.arguments)}: killed at {self.kills} of {traced.counts} system calls,", end=" ")
+        print(f"{[*map(len, of_cgroups)]} of them where it has to do with cgroups", flush=True)
         if self.failures:
             raise Failure(f"{len(self.failures)} of {self.kills} kills:\n" + "\n".join(self.failures))
 
@@ -61,19 +67,20 @@ class Walk:
 
     def failed(self, why):
         self.failures.append(why)
-        if not ALL:
+        if not WALK:
             raise Failure(why)
         print(f"     {' '.join(self.arguments)}: {why}", flush=True)
         if not self.stays:
-            subprocess.run([self.t.runtime, "--root", self.t.root, "delete", "--force", self.t.id], capture_output=True)
+            command = [self.t.runtime, "--root", self.t.root, *self.t.globals]
+            subprocess.run([*command, "delete", "--force", self.t.id], capture_output=True)
         self.t.before = Left.now(self.t.root)
 
     def once(self, target, number):
-        """Gives the system call at which process `target` was killed, and how many each process has made."""
+        """Gives the system call at which process `target` was killed, and what was seen of each process."""
         t = self.t
         self.prepare(t)
         stamp = f"{t.directory}/{time.monotonic_ns()}"
-        command = [t.runtime, "--root", t.root, *self.arguments]
+        command = [t.runtime, "--root", t.root, *t.globals, *self.arguments]
         also = [t.state()["pid"]] if self.init else []
         traced = Traced(command, t.bundle, stamp, also)
         try:
@@ -91,7 +98,7 @@ class Walk:
             self.mend(t)
         except Failure as failure:
             raise Failure(f"{NAMES.get(call, call)}: it exited with {code} ({said}); then: {failure}") from None
-        return call, traced.counts
+        return call, traced
 
 
 def nothing(t):
@@ -282,3 +289,45 @@ def delete_with_sub_cgroups_and_hooks(t):
                         os.mkdir(f"/sys/fs/cgroup/{hierarchy}{path}/sub")
 
     Walk(t, ["delete", "--force", t.id], prepare, deleted).go()
+
+
+def without_a_trace(t, unit):
+    """As `deleted`, and systemd knows of nothing any more."""
+
+    def mend(t):
+        deleted(t)
+        gone(t, unit)
+
+    return mend
+
+
+@case(**PEERS)
+def create_with_systemds_cgroup_driver(t):
+    unit = with_systemd(t, pids={"limit": 10})
+    sleeps(t)
+    Walk(t, ["create", t.id], nothing, without_a_trace(t, unit)).go()
+
+
+@case(**PEERS)
+def delete_with_systemds_cgroup_driver(t):
+    unit = with_systemd(t)
+    sleeps(t)
+    Walk(t, ["delete", "--force", t.id], running, without_a_trace(t, unit)).go()
+
+
+@case(**PEERS)
+def update_with_systemds_cgroup_driver(t):
+    unit = with_systemd(t, pids={"limit": 100})
+    sleeps(t)
+    arguments = ["update", "--pids-limit", "50", "--memory", "64M", t.id]
+
+    def mend(t):
+        t.rt(*arguments)
+        t.equal(show(unit, "TasksMax"), "50")
+        t.equal(show(unit, "MemoryMax"), str(64 << 20))
+        t.rt("update", "--pids-limit", "100", t.id)
+        goes_on(t)
+
+    with one_container(t):
+        Walk(t, arguments, nothing, mend, stays=True).go()
+    gone(t, unit)
