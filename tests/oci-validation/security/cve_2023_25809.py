@@ -31,8 +31,8 @@ def the_tree_is_read_only_as_the_config_has_it(t):
 
 @case()
 def a_tree_that_is_asked_for_writable_is_not_the_containers_to_write(t):
-    """Its files are root's, which the container's root is not. On v1 nothing hands them over, so there is nothing to remove
-    to see it fail; on v2 it is the cgroup namespace that `cgroup_owner` (plan.rs) asks for."""
+    """Its files are root's, which the container's root is not. Removed to see it fail: the cgroup namespace that
+    `cgroup_owner` (plan.rs) asks for, and on v1 also that `delegated_to` (cgroups/plan.rs) hands over v2 only."""
     said = mapped(t, ["nosuid", "noexec", "nodev"])
     t.lacks(said, "wrote")
     t.lacks(said, "made in")
