@@ -110,6 +110,25 @@ def limits_through_systemd(runtime):
     assert not os.path.exists(group), f"{group} is still there"
 
 
+def cgroups_to_divide(runtime):
+    """systemd has to fetch the process from the login session's cgroup into a sub-cgroup of the scope's."""
+    bundle = Bundle(runtime)
+    bundle.config["annotations"] = {"run.oci.systemd.subgroup": "inner", "run.oci.delegate-cgroup": "payload"}
+    bundle.config["linux"]["resources"] = {"pids": {"limit": 20}}
+    bundle.save("sleep", "1000")
+    bundle.rt("--systemd-cgroup", "run", "--detach", bundle.id)
+    try:
+        group = bundle.cgroup()
+        is_in(".scope/inner/payload", group)
+        assert read(f"{os.path.dirname(group)}/pids.max") == "20", group
+        assert (os.stat(group).st_uid, read(f"{group}/pids.max")) == (os.getuid(), "max"), group
+        assert bundle.rt("exec", bundle.id, "cat", "/proc/self/cgroup") == "0::/payload\n"
+    finally:
+        bundle.rt("delete", "--force", bundle.id)
+    scope = os.path.dirname(os.path.dirname(group))
+    assert not os.path.exists(scope), f"{scope} is still there"
+
+
 def lack_of_memory(runtime):
     """The limit holds; the scope goes with its last process, and nothing else stays."""
     bundle = Bundle(runtime)
@@ -163,6 +182,7 @@ AS_USER = [
     out_of_the_box,
     subordinate_ids,
     limits_through_systemd,
+    cgroups_to_divide,
     lack_of_memory,
     a_limit_without_delegation,
     limits_in_a_delegated_cgroup,

@@ -135,8 +135,10 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
         Some(systemd) => cgroups::plan_unit(linux, &spec.annotations, &request.id, &facts.cgroups, systemd)?,
         None => cgroups::plan(linux, &request.id, &facts.cgroups)?,
     };
+    let cgroup = cgroup.divided(&spec.annotations, &facts.cgroups)?;
     // What a user makes is his own, and his to give to nobody.
-    let owner = cgroup_owner(spec, &namespaces, userns.as_ref()).filter(|_| facts.process.euid == 0);
+    let divides = cgroup.delegated.is_some() || divides_cgroup(spec, &namespaces);
+    let owner = cgroup_owner(spec, &namespaces, userns.as_ref()).filter(|_| divides && facts.process.euid == 0);
     let cgroup = cgroup.delegated_to(owner);
     let rootfs = rootfs::plan(&RootfsInput {
         spec,
@@ -189,16 +191,19 @@ fn plan_container(spec: &Spec, request: &Request, facts: &HostFacts) -> Result<P
     })
 }
 
-/// The user of the host whom the container's cgroup belongs to: the one who runs its process, if the container is to
-/// work with cgroups of its own (config-linux.md "Cgroup ownership").
-fn cgroup_owner(spec: &Spec, namespaces: &NamespacesPlan, userns: Option<&UsernsPlan>) -> Option<u32> {
+/// Whether the container is to work with cgroups of its own (config-linux.md "Cgroup ownership").
+fn divides_cgroup(spec: &Spec, namespaces: &NamespacesPlan) -> bool {
     let writable = |mount: &Mount| {
         matches!(mount.kind.as_str(), "cgroup" | "cgroup2")
             && Path::new(&mount.destination) == Path::new("/sys/fs/cgroup")
             && !mount.options.iter().any(|option| option == "ro")
     };
-    let divides = namespaces.makes(Kind::Cgroup) && spec.mounts.iter().any(writable);
-    let uid = spec.process.as_ref().filter(|_| divides)?.user.uid;
+    namespaces.makes(Kind::Cgroup) && spec.mounts.iter().any(writable)
+}
+
+/// The user of the host who runs the container's process: its cgroup belongs to him, if that is the container's to divide.
+fn cgroup_owner(spec: &Spec, namespaces: &NamespacesPlan, userns: Option<&UsernsPlan>) -> Option<u32> {
+    let uid = spec.process.as_ref()?.user.uid;
     match userns {
         Some(userns) => userns.host_uid(uid),
         None => (!namespaces.has(Kind::User)).then_some(uid),
@@ -215,13 +220,11 @@ pub fn plan_exec(process: &Process, spec: &Spec, request: &Request, facts: &Proc
 }
 
 /// crun's annotations that change what it does, and nothing here.
-const NOT_LOOKED_AT: [&str; 6] = [
+const NOT_LOOKED_AT: [&str; 4] = [
     "run.oci.handler",
     "run.oci.seccomp.plugins",
     "run.oci.seccomp_fail_unknown_syscall",
-    "run.oci.systemd.subgroup",
     "run.oci.systemd.force_cgroup_v1",
-    "run.oci.delegate-cgroup",
 ];
 
 fn tell_not_looked_at(annotations: &BTreeMap<String, String>) -> impl Iterator<Item = String> {

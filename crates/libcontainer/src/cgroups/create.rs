@@ -39,7 +39,7 @@ impl Cgroup {
             let mut mine = Made::default();
             let prepared = match &started {
                 None => prepare(hierarchy, &mut mine),
-                Some(_) => prepare_of_unit(hierarchy, &mut mine, &mut later),
+                Some(started) => prepare_of_unit(hierarchy, started, &mut mine, &mut later),
             };
             match prepared {
                 Ok(door) => {
@@ -52,14 +52,15 @@ impl Cgroup {
                 Err(error) => return Err(error.during(Phase::Cgroup)),
             }
         }
-        made.0.clear();
+        made.keep();
         let unit = plan.unit.as_ref().map(|plan| plan.unit.clone());
         let placeholder = started.and_then(Started::keep);
         let mut cgroup = Cgroup { dirs, unit: unit.clone(), killed_before: 0 };
         if reused {
             cgroup.killed_before = cgroup.out_of_memory()?.map_or(0, |before| before.kills);
         }
-        Ok((cgroup, Membership::new(doors, placeholder, later, unit)))
+        let membership = Membership { doors, placeholder, later, unit, delegated: plan.delegated.clone() };
+        Ok((cgroup, membership))
     }
 }
 
@@ -77,7 +78,14 @@ fn start_unit(plan: &CgroupPlan) -> Result<Option<Started>> {
 
 /// The directories that were made, in order; removed when dropped, unless it was emptied before.
 #[derive(Default)]
-struct Made(Vec<PathBuf>);
+pub(super) struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// What was made stays.
+    pub(super) fn keep(&mut self) {
+        self.0.clear();
+    }
+}
 
 impl Drop for Made {
     fn drop(&mut self) {
@@ -106,11 +114,15 @@ fn prepare(plan: &HierarchyPlan, made: &mut Made) -> Result<Door> {
 
 /// As [`prepare`], for a directory that systemd has made, or does not care for. There is a process in it that will not
 /// stay, which must not count against a limit that allows one.
-fn prepare_of_unit(plan: &HierarchyPlan, made: &mut Made, later: &mut Vec<Later>) -> Result<Door> {
+fn prepare_of_unit(plan: &HierarchyPlan, started: &Started, made: &mut Made, later: &mut Vec<Later>) -> Result<Door> {
     let path = plan.dir();
     make(plan, &path, made)?;
     let directory = dir::open(&path).sys("open", path.display())?;
     let fd = directory.as_fd();
+    if let Some(pid) = started.placeholder_below().filter(|_| plan.is_v2()) {
+        // A cgroup that passes controllers on has no processes itself: that of the unit must not keep this one.
+        dir::write(fd, dir::PROCESSES, &pid.to_string()).sys("write", path.join(dir::PROCESSES).display())?;
+    }
     let (last, first): (Vec<_>, Vec<_>) = plan.writes.iter().cloned().partition(|write| write.file == LIMIT_OF_TASKS);
     set_up(plan, fd, &path, &first)?;
     for write in last {
@@ -148,7 +160,7 @@ fn door(plan: &HierarchyPlan, directory: OwnedFd, path: PathBuf) -> Result<Door>
 }
 
 /// Makes the directory, and its parents where there are none; tells whether it is new.
-fn make(plan: &HierarchyPlan, path: &Path, made: &mut Made) -> Result<bool> {
+pub(super) fn make(plan: &HierarchyPlan, path: &Path, made: &mut Made) -> Result<bool> {
     let mut make_one = |path: &Path| match mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
         Ok(()) => {
             made.0.push(path.to_owned());

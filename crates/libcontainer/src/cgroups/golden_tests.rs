@@ -50,9 +50,15 @@ fn actual(input: &Value) -> Vec<(&'static str, Value)> {
         return vec![("update", outcome(plan))];
     }
     let linux: Linux = serde_json::from_value(input["linux"].clone()).expect("linux");
-    let Some(systemd) = systemd else { return vec![("plan", outcome(plan(&linux, "c1", &facts)))] };
     let annotations = serde_json::from_value(input["annotations"].clone()).unwrap_or_default();
-    let planned = plan_unit(&linux, &annotations, "c1", &facts, &systemd);
+    let planned = match &systemd {
+        None => plan(&linux, "c1", &facts),
+        Some(systemd) => plan_unit(&linux, &annotations, "c1", &facts, systemd),
+    };
+    let planned = planned.and_then(|plan| plan.divided(&annotations, &facts));
+    if systemd.is_none() {
+        return vec![("plan", outcome(planned))];
+    }
     let told = |plan: CgroupPlan| {
         let writes = plan.hierarchies.iter().flat_map(|one| &one.writes);
         let writes: Vec<String> = writes.map(|write| format!("{} {}", write.file, write.value)).collect();

@@ -13,7 +13,7 @@ use crate::host::{CgroupFacts, read_file};
 
 use super::create::write_later;
 use super::systemd::Placeholder;
-use super::{Cgroup, CgroupWrite, Unit, dir};
+use super::{Cgroup, CgroupWrite, HierarchyPlan, Unit, delegate, dir};
 
 /// One hierarchy's way in: on v1 the file `tasks`, opened for writing; on v2 the directory.
 #[derive(Debug)]
@@ -37,24 +37,17 @@ pub(super) struct Later {
 /// The ways into a container's cgroups, opened (close-on-exec) by the parent of the process that goes in.
 #[derive(Debug)]
 pub struct Membership {
-    doors: Vec<Door>,
+    pub(super) doors: Vec<Door>,
     /// Holds systemd's unit open until the container's first process is in.
-    placeholder: Option<Placeholder>,
-    later: Vec<Later>,
+    pub(super) placeholder: Option<Placeholder>,
+    pub(super) later: Vec<Later>,
     /// systemd's unit, if the v2 directory is its own.
-    unit: Option<Unit>,
+    pub(super) unit: Option<Unit>,
+    /// The sub-cgroup that the container's first process goes on to.
+    pub(super) delegated: Option<HierarchyPlan>,
 }
 
 impl Membership {
-    pub(super) fn new(
-        doors: Vec<Door>,
-        placeholder: Option<Placeholder>,
-        later: Vec<Later>,
-        unit: Option<Unit>,
-    ) -> Membership {
-        Membership { doors, placeholder, later, unit }
-    }
-
     /// Whether a user's manager has the cgroup. With the system's help it moves his processes wherever they are.
     pub fn can_fetch(&self) -> bool {
         self.unit.as_ref().is_some_and(|unit| unit.manager == ManagerKind::User)
@@ -68,14 +61,16 @@ impl Membership {
         self.unit.as_ref().map_or(Ok(()), |unit| unit.fetch(pid.as_raw_pid().unsigned_abs())).during(Phase::Cgroup)
     }
 
-    /// To be called when the container's first process is in, before it executes anything: ends what has held systemd's
-    /// unit open for it, and sets the limits that had to wait for that.
+    /// To be called when the container's first process is in and has its namespaces, before it executes anything: ends what
+    /// has held systemd's unit open for it, sets the limits that had to wait for that, and moves the process on to the
+    /// sub-cgroup that is the container's to divide.
     ///
     /// # Errors
-    /// As [`Cgroup::create`], for those limits.
-    pub fn settle(self) -> Result<()> {
+    /// As [`Cgroup::create`], for those limits and that sub-cgroup.
+    pub fn settle(self, pid: Pid) -> Result<()> {
         drop(self.placeholder);
-        write_later(&self.later).during(Phase::Cgroup)
+        let delegate = || self.delegated.as_ref().map_or(Ok(()), |plan| delegate::enter(plan, pid));
+        write_later(&self.later).and_then(|()| delegate()).during(Phase::Cgroup)
     }
 
     /// The v2 directory, for `CLONE_INTO_CGROUP`; the process then needs [`Membership::join_self_v1`] only.
@@ -147,7 +142,7 @@ impl Cgroup {
             Ok(Door { v2, fd: fd.map_err(gone)?, path: path.clone(), optional })
         });
         let doors = doors.collect::<Result<_>>().during(Phase::Cgroup)?;
-        Ok(Membership::new(doors, None, Vec::new(), self.unit.clone()))
+        Ok(Membership { doors, placeholder: None, later: Vec::new(), unit: self.unit.clone(), delegated: None })
     }
 
     /// The cgroup that a process which joins the container of init `pid` has to go into: this one, unless it passes
@@ -180,7 +175,18 @@ impl Cgroup {
         let text = std::fs::read_to_string(&path).sys("read", &path).during(Phase::Cgroup)?;
         let place = text.lines().find_map(|line| line.strip_prefix("0::/")).map(|place| v2.mountpoint.join(place));
         let known = place.filter(|place| dir::open(place).is_ok());
-        Ok(known.map_or_else(|| self.clone(), |place| Cgroup::new([(String::new(), place)].into())))
+        Ok(known.map_or_else(|| self.clone(), |place| self.inner(place)))
+    }
+
+    /// This cgroup's part at `place`, on v2; of the same unit if it is below that.
+    fn inner(&self, place: PathBuf) -> Cgroup {
+        let unit = self.unit.clone().and_then(|mut unit| {
+            let own = self.dirs.get("")?;
+            let top = own.ancestors().nth(unit.subgroup.components().count())?;
+            unit.subgroup = place.strip_prefix(top).ok()?.to_owned();
+            Some(unit)
+        });
+        Cgroup { unit, ..Cgroup::new([(String::new(), place)].into()) }
     }
 
     /// The same cgroups with the sub-cgroup named for each controller in the place of the container's own; the empty

@@ -10,6 +10,7 @@
 //! | `v1`, `v2`, `common` | `linux.resources` as writes to files |
 //! | `devices` | device rules as v1 lines and as a v2 program |
 //! | `create`, `controllers`, `writer`, `delegate` | carries a plan out |
+//! | `division` | crun's annotations for sub-cgroups |
 //! | `undelegated` | what a caller cannot have to whom little or nothing was delegated |
 //! | `update` | limits that change while the container lives |
 //! | `membership` | how a process gets in |
@@ -27,6 +28,7 @@ mod create;
 mod delegate;
 mod devices;
 mod dir;
+mod division;
 mod freezer;
 mod kill;
 mod membership;

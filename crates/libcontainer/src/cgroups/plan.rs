@@ -44,6 +44,10 @@ pub struct CgroupPlan {
     /// The systemd unit that is started first, if its driver is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<UnitPlan>,
+    /// v2: the sub-cgroup that is the container's to divide, and that its first process is moved to when it has its
+    /// namespaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delegated: Option<HierarchyPlan>,
 }
 
 /// What is to be done in one hierarchy.
@@ -100,13 +104,14 @@ impl CgroupPlan {
         Cgroup { dirs, unit: self.unit.as_ref().map(|plan| plan.unit.clone()), killed_before: 0 }
     }
 
-    /// Delegates the cgroup to a user of the host; only v2's alone, since delegation is not safe on v1
-    /// (config-linux.md "Cgroup ownership"). What is made belongs to root as it is.
+    /// Delegates the cgroup, or the sub-cgroup that is for that, to a user of the host; only v2's alone, since delegation
+    /// is not safe on v1 (config-linux.md "Cgroup ownership"). What is made belongs to root as it is.
     pub fn delegated_to(mut self, uid: Option<u32>) -> CgroupPlan {
-        if let [only] = self.hierarchies.as_mut_slice()
-            && only.is_v2()
-        {
-            only.owner = uid.filter(|uid| *uid != 0);
+        let uid = uid.filter(|uid| *uid != 0);
+        match (&mut self.delegated, self.hierarchies.as_mut_slice()) {
+            (Some(delegated), _) => delegated.owner = uid,
+            (None, [only]) if only.is_v2() => only.owner = uid,
+            _ => {}
         }
         self
     }
@@ -126,7 +131,7 @@ pub fn plan(linux: &Linux, id: &str, facts: &CgroupFacts) -> Result<CgroupPlan> 
     if linux.cgroups_path.is_empty() {
         hierarchies = undelegated::leave_out(hierarchies, facts).map_err(|error| error.during(Phase::Plan))?;
     }
-    Ok(CgroupPlan { hierarchies, unit: None })
+    Ok(CgroupPlan { hierarchies, unit: None, delegated: None })
 }
 
 /// What is to be done in every hierarchy of the host.

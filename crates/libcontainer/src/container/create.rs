@@ -209,7 +209,7 @@ impl Making {
             self.run_hooks(plan, pid.as_raw_pid(), init)
         })?;
         options.trace.is_set_up();
-        membership.settle()?;
+        membership.settle(pid)?;
         attributes::limit(&plan.process.attributes, pid, proc, plan.process.unprivileged)?;
         let console = sockets.hand_over_console(console, options.raw_console)?.filter(|_| options.attach_console);
         self.save_init(pid, false)?;

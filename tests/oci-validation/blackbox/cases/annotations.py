@@ -139,7 +139,7 @@ def a_file_for_hooks_that_cannot_be_opened_fails_the_create(t):
 
 @case(runc=RUNC, crun="looks at them")
 def what_is_not_looked_at_is_told(t):
-    annotate(t, handler="wasm", **{"systemd.subgroup": "inner"})
+    annotate(t, handler="wasm", **{"systemd.force_cgroup_v1": "1"})
     said = t.run("true").said
-    for name in ("run.oci.handler", "run.oci.systemd.subgroup"):
+    for name in ("run.oci.handler", "run.oci.systemd.force_cgroup_v1"):
         t.contains(said, name)

@@ -432,3 +432,49 @@ def a_device_that_was_taken_away_stays_away(t):
     t.lacks(show(unit, "DeviceAllow"), "/dev/char/1:11")
     systemctl("daemon-reload")
     t.true(not opens(), "it is allowed after a reload")
+
+
+@case(runc="knows none of crun's annotations")
+def a_subgroup_of_the_unit_has_the_container(t):
+    """The unit's own cgroup then may pass controllers on, and so has no processes."""
+    if V1:
+        raise Skipped("v2 only")
+    unit = with_systemd(t, memory={"limit": 64 << 20}, pids={"limit": 20})
+    t.config["annotations"] = {"run.oci.systemd.subgroup": "inner/most", "run.oci.delegate-cgroup": "payload"}
+    pid = t.sleeper()
+    top = f"/sys/fs/cgroup/system.slice/{unit}"
+    t.equal(groups(pid)[""], f"/system.slice/{unit}/inner/most/payload")
+    t.equal(open(f"{top}/inner/most/memory.max").read().strip(), str(64 << 20))
+    t.equal(open(f"{top}/inner/most/pids.max").read().strip(), "20")
+    t.equal(show(unit, "MemoryMax"), str(64 << 20))
+    t.contains(open(f"{top}/inner/most/payload/cgroup.controllers").read(), "memory")
+    for passing in (top, f"{top}/inner", f"{top}/inner/most"):
+        t.equal(open(f"{passing}/cgroup.procs").read(), "", passing)
+    t.contains(t.exec(t.id, "/bin/cat", "/proc/self/cgroup").out, "0::/payload")
+    t.rt("update", "--memory", str(32 << 20), t.id)
+    t.equal(open(f"{top}/inner/most/memory.max").read().strip(), str(32 << 20))
+    systemctl("daemon-reload")
+    t.equal(groups(pid)[""], f"/system.slice/{unit}/inner/most/payload")
+    t.ends()
+    gone(t, unit)
+    t.true(not os.path.exists(top), top)
+
+
+@case(runc="knows none of crun's annotations", crun="makes it in the slice")
+def a_slice_has_no_subgroup(t):
+    with_systemd(t, path="::creel-none.slice")
+    if V1:
+        raise Skipped("v2 only")
+    t.config["annotations"] = {"run.oci.systemd.subgroup": "inner"}
+    t.refused("run.oci.systemd.subgroup")
+
+
+@case(runc="knows none of crun's annotations", crun="makes it")
+def on_v1_a_subgroup_has_no_effect_which_is_told(t):
+    if not V1:
+        raise Skipped("v1 only")
+    unit = with_systemd(t)
+    t.config["annotations"] = {"run.oci.systemd.subgroup": "inner"}
+    said = t.run("true").said
+    t.contains(said, "run.oci.systemd.subgroup")
+    gone(t, unit)

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::process::Pid;
 use serde_json::{Value as Json, json};
 
 use super::{Property, plan_unit, unit_properties};
@@ -83,7 +84,7 @@ impl Container {
             std::fs::write(dir.join("cgroup.procs"), child.id().to_string()).expect("cgroup.procs");
         }
         if let Some(membership) = self.membership.take() {
-            membership.settle().expect("settle");
+            membership.settle(Pid::from_child(&child)).expect("settle");
         }
         drop(child.stdin.take());
         self.processes.push(child);
@@ -413,11 +414,11 @@ fn a_user_has_a_manager_of_his_own() {
     assert_eq!(container.read("pids", "pids.max"), "max", "until the container's first process is in");
     // A login session's processes are not this manager's to move: it asks the system's.
     let child = Command::new("sleep").arg("1000").spawn().expect("sleep");
-    let (pid, unit) = (child.id(), container.unit.clone());
+    let (pid, first, unit) = (child.id(), Pid::from_child(&child), container.unit.clone());
     container.processes.push(child);
     let arguments = [unit.as_str().into(), "/".into(), Value::array("u", [pid])];
     Manager::connect(facts.1.manager).expect("manager").call("AttachProcessesToUnit", &arguments).expect("attach");
-    container.membership.take().expect("membership").settle().expect("settle");
+    container.membership.take().expect("membership").settle(first).expect("settle");
     assert_eq!(container.cgroup.pids().expect("pids"), [pid as i32]);
     assert_eq!(container.read("pids", "pids.max"), "20");
     systemctl(true, &["daemon-reload"]);

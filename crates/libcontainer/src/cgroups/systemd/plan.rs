@@ -1,12 +1,13 @@
 //! The unit of a container, and its cgroups, decided without a system call.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::cgroups::devices::DeviceAccess;
 use crate::cgroups::plan::Place;
-use crate::cgroups::{CgroupPlan, plan};
+use crate::cgroups::{CgroupPlan, division, plan};
 use crate::dbus::{ManagerKind, Value};
 use crate::error::{Error, Phase, Result};
 use crate::host::{CgroupFacts, SystemdFacts};
@@ -58,7 +59,8 @@ fn plan_both(
     let name = Name::of(&linux.cgroups_path, id, systemd.manager)?;
     let mut resources = linux.resources.clone().unwrap_or_default();
     resources.cpu.iter_mut().for_each(round_quota);
-    let place = Place::below_root(systemd.control_group.join(&name.path));
+    let (subgroup, warning) = plan_subgroup(annotations, &name, v2)?;
+    let place = Place::below_root(systemd.control_group.join(&name.path).join(&subgroup));
     let mut hierarchies = plan::hierarchies(&place, &resources, cgroups)?;
     // Where systemd sees which processes are left: without them there it would end the unit.
     let mut watched = hierarchies.iter_mut().filter(|one| one.is_v2() || one.key == plan::SYSTEMD).peekable();
@@ -67,8 +69,27 @@ fn plan_both(
         return Err(error.remedy("leave out --systemd-cgroup, and give linux.cgroupsPath as a path"));
     }
     watched.for_each(|one| one.optional = false);
-    let unit = plan_properties(name, id, annotations, &resources, (cgroups, systemd))?;
-    Ok(CgroupPlan { hierarchies, unit: Some(unit) })
+    let mut unit = plan_properties(name, id, annotations, &resources, (cgroups, systemd))?;
+    unit.unit.subgroup = subgroup;
+    unit.warnings.extend(warning);
+    Ok(CgroupPlan { hierarchies, unit: Some(unit), delegated: None })
+}
+
+/// The sub-cgroup of the unit's that the container is to have, and a warning if it cannot.
+fn plan_subgroup(annotations: &BTreeMap<String, String>, name: &Name, v2: bool) -> Result<(PathBuf, Option<String>)> {
+    let path = division::subgroup(annotations)?;
+    let field = || format!("annotations[\"{}\"]", division::SUBGROUP);
+    match path.as_os_str().is_empty() {
+        false if !name.is_scope() => {
+            let why = format!("the sub-cgroups of {} are systemd's to make", name.unit);
+            Err(Error::invalid(field(), why).remedy("leave it out, or have linux.cgroupsPath name a scope"))
+        }
+        false if !v2 => {
+            let why = "on cgroup v1 the unit's cgroup is the container's, and it has no effect";
+            Ok((PathBuf::new(), Some(format!("{}: {why}", field()))))
+        }
+        _ => Ok((path, None)),
+    }
 }
 
 fn plan_properties(
@@ -97,6 +118,6 @@ fn plan_properties(
     let (mut devices, warning) = devices::properties(&DeviceAccess::parse(&resources.devices)?, v2, systemd);
     properties.append(&mut devices);
     properties.append(&mut unit_properties(resources, cgroups, systemd)?);
-    let unit = Unit { name: name.unit, slice: name.slice, manager: systemd.manager };
+    let unit = Unit { name: name.unit, slice: name.slice, manager: systemd.manager, subgroup: PathBuf::new() };
     Ok(UnitPlan { unit, properties, warnings: warning.into_iter().collect() })
 }

@@ -1,5 +1,6 @@
 //! Starts, changes and stops a container's unit.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,13 @@ pub struct Unit {
     pub slice: String,
     /// Who keeps it.
     pub manager: ManagerKind,
+    /// Where in the unit's cgroup the container's processes are; empty: right in it.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub subgroup: PathBuf,
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.as_os_str().is_empty()
 }
 
 /// A unit that was started; stopped when dropped, unless it was kept before.
@@ -79,6 +87,12 @@ impl Started {
                 Err(explain(fault, &unit.name))
             }
         }
+    }
+
+    /// The process that holds a scope open, if the container's own cgroup is below that.
+    pub(crate) fn placeholder_below(&self) -> Option<u32> {
+        let below = self.unit.as_ref().is_some_and(|unit| !is_empty(&unit.subgroup));
+        self.placeholder.as_ref().filter(|_| below).map(Placeholder::pid)
     }
 
     /// Leaves the unit running; gives the process that holds it open.
@@ -147,9 +161,10 @@ impl Unit {
         }
     }
 
-    /// Moves a process into the unit's own cgroup. systemd does so, since version 238, for units that are delegated.
+    /// Moves a process into the container's cgroup. systemd does so, since version 238, for units that are delegated.
     pub(in crate::cgroups) fn fetch(&self, pid: u32) -> Result<()> {
-        let arguments = [self.name.as_str().into(), "".into(), Value::array("u", [pid])];
+        let subgroup = if is_empty(&self.subgroup) { String::new() } else { format!("/{}", self.subgroup.display()) };
+        let arguments = [self.name.as_str().into(), subgroup.as_str().into(), Value::array("u", [pid])];
         let fetched = Manager::connect(self.manager)?.call("AttachProcessesToUnit", &arguments);
         fetched.map_err(|fault| {
             fault.into_error("AttachProcessesToUnit", &self.name).remedy(
