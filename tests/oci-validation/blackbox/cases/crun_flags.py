@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 
 from suite import TIMEOUT, Skipped, case
 
@@ -102,6 +103,29 @@ def a_journal_that_nobody_keeps_is_told(t):
     if not os.path.exists("/run/systemd/journal/socket"):
         t.globals = ["--log", "journald:x"]
         t.contains(t.rt("list", code=1).said, "/run/systemd/journal/socket")
+
+
+@case(runc=RUNC)
+def the_log_goes_to_a_log_daemon(t):
+    """busybox's, which listens where syslog(3) sends to. The machine's own /dev is below, and stays as it is."""
+    layers = f"{t.directory}/layers"
+    for name in ("upper", "work"):
+        os.makedirs(f"{layers}/{name}")
+    options = f"lowerdir=/dev,upperdir={layers}/upper,workdir={layers}/work"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, "/dev"], check=True)
+    daemon, log = None, f"{t.directory}/messages"
+    try:
+        daemon = subprocess.Popen(["busybox", "syslogd", "-n", "-S", "-O", log])
+        t.until(lambda: os.path.exists("/dev/log"), "the daemon listens")
+        t.globals = ["--log", "syslog:some-id"]
+        t.rt("state", "no-such-container", code=1)
+        t.until(lambda: "no-such-container" in open(log).read(), "the daemon has written the message")
+    finally:
+        if daemon:
+            daemon.terminate()
+            daemon.wait()
+        subprocess.run(["umount", "/dev"], check=True)
+    t.matches(open(log).read(), r"^\S+ +\d+ \S+ some-id: .*no-such-container")
 
 
 # --- cgroups

@@ -478,3 +478,16 @@ def on_v1_a_subgroup_has_no_effect_which_is_told(t):
     said = t.run("true").said
     t.contains(said, "run.oci.systemd.subgroup")
     gone(t, unit)
+
+
+@case(runc="has no such flag", crun="1.8.1 has no ID for the commands that take no container")
+def the_journal_has_the_log(t):
+    with_systemd(t)
+    t.globals = ["--log", f"journald:{t.id}-log"]
+    t.rt("state", "no-such-container", code=1)
+    command = ["journalctl", "--output", "json", f"ID={t.id}-log"]
+    entries = lambda: subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    t.until(entries, "the journal has the entry")
+    (entry,) = map(json.loads, entries())
+    t.contains(entry["MESSAGE"], "no-such-container")
+    t.equal((entry["PRIORITY"], entry["SYSLOG_IDENTIFIER"]), ("3", "creel"))
