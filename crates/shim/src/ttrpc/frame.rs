@@ -77,8 +77,8 @@ pub enum Progress {
 #[derive(Debug, Default)]
 pub struct FrameReader {
     bytes: Vec<u8>,
-    /// How many of them were taken; they go when no whole frame is left, not with each frame, which would move all that
-    /// comes after it.
+    /// How many of them were taken; they go before more is read, not with each frame, which would move all that comes
+    /// after it.
     taken: usize,
     /// What is left of a message that is too long.
     skip: usize,
@@ -102,22 +102,26 @@ impl FrameReader {
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.forget_taken();
         let skipped = self.skip.min(bytes.len());
         self.skip -= skipped;
         self.bytes.extend_from_slice(&bytes[skipped..]);
     }
 
-    /// Takes the next whole frame.
+    /// Takes the next whole frame. Whoever needs no more than one does not have to ask for another.
     pub fn next(&mut self) -> Option<Frame> {
         let frame = self.take();
-        if frame.is_none() && self.taken > 0 {
-            self.bytes.drain(..self.taken);
-            self.taken = 0;
-            if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
-                self.bytes = Vec::new();
-            }
+        if frame.is_none() || self.taken == self.bytes.len() {
+            self.forget_taken();
         }
         frame
+    }
+
+    fn forget_taken(&mut self) {
+        self.bytes.drain(..std::mem::take(&mut self.taken));
+        if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
+            self.bytes = Vec::new();
+        }
     }
 
     fn take(&mut self) -> Option<Frame> {
@@ -199,6 +203,24 @@ mod tests {
         assert_eq!(std::iter::from_fn(|| reader.next()).count(), frames);
         assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
         assert_eq!(reader.bytes.capacity(), 0);
+    }
+
+    #[test]
+    fn who_takes_one_frame_at_a_time_keeps_none() {
+        // As the events' client does: it has its answer, and does not look for another. A second comes with the first.
+        let mut reader = FrameReader::default();
+        let mut bytes = Vec::new();
+        (0..2).for_each(|_| put(&mut bytes, 1, Kind::Response, b"answer"));
+        let (half, rest) = bytes.split_at(HEADER + 9);
+        reader.push(half);
+        for _ in 0..1000 {
+            assert!(reader.next().is_some());
+            reader.push(rest);
+            assert!(reader.next().is_some());
+            assert!(reader.bytes.is_empty());
+            reader.push(half);
+            assert!(reader.bytes.len() <= half.len());
+        }
     }
 
     #[test]
