@@ -1,10 +1,12 @@
 //! What containerd's configuration says for a runtime: `containerd.runc.v1.Options`, or, from the CRI plugin for a
-//! runtime that it does not know, the TOML table as it was written (`runtimeoptions.v1.Options`).
+//! runtime that it does not know, the TOML table as it was written (`runtimeoptions.v1.Options`). Up to 1.7, containerd's
+//! client library gives a runtime that it does not know what the first shims took (`containerd.linux.runc.CreateOptions`).
 
 use std::path::{Path, PathBuf};
 
+use containerd_shim_protos::protobuf::rt::skip_field_for_tag;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
-use containerd_shim_protos::protobuf::{CodedInputStream, Message};
+use containerd_shim_protos::protobuf::{CodedInputStream, Message, Result as ReadResult};
 use containerd_shim_protos::shim::oci;
 use libcontainer::container::Store;
 use serde::{Deserialize, Serialize};
@@ -57,6 +59,9 @@ impl Options {
                 let read = oci::Options::parse_from_bytes(&any.value).map_err(|error| invalid(error.to_string()))?;
                 Ok(Options::from(read))
             }
+            Some("containerd.linux.runc.CreateOptions") => {
+                Options::from_create_options(&any.value).map_err(|error| invalid(error.to_string()))
+            }
             Some("runtimeoptions.v1.Options" | "cri.runtimeoptions.v1.Options") => {
                 let generic = Generic::parse(&any.value).map_err(|error| invalid(error.to_string()))?;
                 let text = match generic.path.as_str() {
@@ -67,6 +72,24 @@ impl Options {
             }
             _ => Err(invalid(format!("{} is not a type that this runtime knows", any.type_url))),
         }
+    }
+
+    /// `CreateOptions`, which the crate of message types does not have: what `ctr` is told by `--no-pivot`, `--keyring` and
+    /// `--shim-cgroup`, and by the maps of a user namespace, whose root owns the streams.
+    fn from_create_options(bytes: &[u8]) -> ReadResult<Options> {
+        let mut options = Options::default();
+        let mut input = CodedInputStream::from_bytes(bytes);
+        while let Some(tag) = input.read_raw_tag_or_eof()? {
+            match field(tag) {
+                (1, VARINT) => options.no_pivot_root = input.read_bool()?,
+                (8, VARINT) => options.no_new_keyring = input.read_bool()?,
+                (9, LENGTH) => options.shim_cgroup = input.read_string()?,
+                (10, VARINT) => options.io_uid = input.read_uint32()?,
+                (11, VARINT) => options.io_gid = input.read_uint32()?,
+                _ => skip_field_for_tag(tag, &mut input)?,
+            }
+        }
+        Ok(options)
     }
 
     /// The table of containerd's config.toml, which is flat: a key and a value on each line.
@@ -146,21 +169,27 @@ struct Generic {
 }
 
 impl Generic {
-    fn parse(bytes: &[u8]) -> containerd_shim_protos::protobuf::Result<Generic> {
+    fn parse(bytes: &[u8]) -> ReadResult<Generic> {
         let mut generic = Generic::default();
         let mut input = CodedInputStream::from_bytes(bytes);
         while let Some(tag) = input.read_raw_tag_or_eof()? {
-            // A field's number, and 2 for bytes of a length (protobuf's wire types).
-            match (tag >> 3, tag & 7) {
-                (2, 2) => generic.path = input.read_string()?,
-                (3, 2) => generic.body = input.read_bytes()?,
-                (_, 2) => drop(input.read_bytes()?),
-                (_, 0) => drop(input.read_raw_varint64()?),
-                _ => break,
+            match field(tag) {
+                (2, LENGTH) => generic.path = input.read_string()?,
+                (3, LENGTH) => generic.body = input.read_bytes()?,
+                _ => skip_field_for_tag(tag, &mut input)?,
             }
         }
         Ok(generic)
     }
+}
+
+// protobuf's wire types that these messages have: a number, and bytes after their length.
+const VARINT: u32 = 0;
+const LENGTH: u32 = 2;
+
+/// A field's number and wire type.
+fn field(tag: u32) -> (u32, u32) {
+    (tag >> 3, tag & 7)
 }
 
 #[cfg(test)]
@@ -192,6 +221,17 @@ mod tests {
         let any = any("type.googleapis.com/runtimeoptions.v1.Options", bytes);
         let options = Options::from_any(Some(&any)).expect("valid");
         assert_eq!(options, Options { systemd_cgroup: true, root: "/r".into(), io_uid: 5, ..Options::default() });
+    }
+
+    #[test]
+    fn what_the_first_shims_took() {
+        // Fields 1, 4 (of a checkpoint's), 8, 9, 10 and 11.
+        let bytes = [8, 1, 32, 1, 64, 1, 74, 2, b'/', b's', 80, 0xa0, 0x8d, 6, 88, 0xa7, 0x8d, 6];
+        let any = any("type.googleapis.com/containerd.linux.runc.CreateOptions", bytes.to_vec());
+        let (no_pivot_root, no_new_keyring, io_uid, io_gid) = (true, true, 100_000, 100_007);
+        let shim_cgroup = "/s".to_owned();
+        let expected = Options { no_pivot_root, no_new_keyring, shim_cgroup, io_uid, io_gid, ..Options::default() };
+        assert_eq!(Options::from_any(Some(&any)), Ok(expected));
     }
 
     #[test]
