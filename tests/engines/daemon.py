@@ -73,6 +73,7 @@ class Daemon:
     def __init__(self, programs, runtime, shim_directory, config):
         self.programs, self.runtime = programs, runtime
         self.work = tempfile.mkdtemp(prefix="containerd-")
+        os.chmod(self.work, 0o711)  # as /run is: the root of a user namespace comes to its own bundle
         self.log_path = f"{self.work}/containerd.log"
         self.path = os.pathsep.join([shim_directory, programs, os.environ["PATH"]])
         self.environment = {**os.environ, "PATH": self.path, "CONTAINERD_NAMESPACE": self.namespace}

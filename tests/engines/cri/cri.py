@@ -50,10 +50,15 @@ VERSION_3 = """
 """
 
 
-def readmes_lines(version):
-    """What README.md tells users of this containerd to write: the handler, and its options for systemd."""
+def readmes_blocks():
+    """What README.md tells users to write: the handler by version, its options for systemd, and both for user namespaces."""
     with open(f"{REPOSITORY}/README.md") as readme:
-        version_2, version_3, options, options_of_1_6 = re.findall(r"^```toml\n(.*?)^```", readme.read(), re.M | re.S)
+        return re.findall(r"^```toml\n(.*?)^```", readme.read(), re.M | re.S)
+
+
+def readmes_lines(version):
+    """The handler for this containerd, and its options."""
+    version_2, version_3, options, options_of_1_6, _ = readmes_blocks()
     if version >= (2,):
         return version_3, options
     options = options.replace("io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri")
