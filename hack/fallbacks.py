@@ -42,7 +42,7 @@ NO_STAGE = [
     (r"^live_mounts\.(a_tmpfs|all_are_added)", "as above"),
     (r"^userns\.its_mount_namespace_is_joined$", "moves go by /proc, which that mount namespace has not"),
 ]
-AGENTS = [(r"^seccomp_notify\.", "a process has one filter with a listener, and this leg's supervisor has it")]
+AGENTS = [(r"^seccomp_notify\.|_agent", "a process has one filter with a listener, and this leg's supervisor has it")]
 LEGS = [
     Leg("openat2", ["openat2"], r"^(paths\.|hostile\.|terminals\.)"),
     Leg("mount_setattr", ["mount_setattr"], MOUNTS, STAGE),
