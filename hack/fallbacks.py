@@ -35,11 +35,11 @@ STAGE = [
     (r"idmap|id_map", "id-mapped mounts are mount_setattr(2)'s alone"),
     (r"^paths\.rootfs_propagation$", "where `/` is shared with the host, a stage over it would show there"),
     (r"^namespaces\.without_a_mount_namespace_it_runs_in_a_chroot$", "a stage in the host's mount namespace would show there"),
-    (r"^live_mounts\.(a_bind|a_file|no_symlink|what_is_mounted)", "a stage in a container that lives would show there"),
+    (r"^live_mounts\.(a_bind|a_file_|no_symlink_of|what_is_mounted|what_cannot_stay)", "a stage in a container that lives would show there"),
 ]
 NO_STAGE = [
     *STAGE,
-    (r"^live_mounts\.(a_tmpfs|all_are_added)", "as above"),
+    (r"^live_mounts\.(a_tmpfs|a_filesystem|all_are_added)", "as above"),
     (r"^userns\.its_mount_namespace_is_joined$", "moves go by /proc, which that mount namespace has not"),
 ]
 AGENTS = [(r"^seccomp_notify\.|_agent", "a process has one filter with a listener, and this leg's supervisor has it")]
