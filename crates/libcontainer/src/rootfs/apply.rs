@@ -1,5 +1,6 @@
 //! Carries a [`RootfsPlan`] out, in three parts.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -119,9 +120,12 @@ fn readonly_root(plan: &RootfsPlan) -> Result<()> {
         .during(Phase::Rootfs)
 }
 
-pub(super) fn make_readonly(root: &Root, path: &Path) -> Result<()> {
-    let mount = root.resolve(path, OFlags::PATH)?;
-    patiently(|| tree::change_attached(&mount, false, &RDONLY)).sys("mount_setattr", path.display())
+fn make_readonly(root: &Root, path: &Path) -> Result<()> {
+    set_readonly(&root.resolve(path, OFlags::PATH)?, path)
+}
+
+pub(super) fn set_readonly(mount: &OwnedFd, path: &Path) -> Result<()> {
+    patiently(|| tree::change_attached(mount, false, &RDONLY)).sys("mount_setattr", path.display())
 }
 
 /// Tries again while somebody (a hook's last process) has a file open for writing there.

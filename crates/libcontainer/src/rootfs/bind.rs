@@ -88,11 +88,11 @@ pub(super) fn mount(root: &Root, step: &MountStep, bind: &Bind, sources: &Source
         return Ok(());
     }
     let tree = clone(step, bind, sources)?;
-    put(root, step, bind, tree)
+    put(root, step, bind, tree).map(drop)
 }
 
-/// Mounts the source, which is open already.
-pub(super) fn put(root: &Root, step: &MountStep, bind: &Bind, tree: OwnedFd) -> Result<()> {
+/// Mounts the source, which is open already, and gives it back.
+pub(super) fn put(root: &Root, step: &MountStep, bind: &Bind, tree: OwnedFd) -> Result<OwnedFd> {
     if bind.procfs && !is_procfs(&tree, bind)? {
         let why = format!("{} is not procfs, and nothing else may become /proc", bind.source.display());
         return Err(Error::invalid(format!("mounts[{}].source", step.index), why));
@@ -109,7 +109,8 @@ pub(super) fn put(root: &Root, step: &MountStep, bind: &Bind, tree: OwnedFd) -> 
         })?,
     };
     change(tree.as_fd(), &step.changes)?;
-    attach(tree, &place.fd).map_err(|errno| attach_error(errno, &step.destination))
+    attach(&tree, &place.fd).map_err(|errno| attach_error(errno, &step.destination))?;
+    Ok(tree)
 }
 
 fn is_procfs(tree: &OwnedFd, bind: &Bind) -> Result<bool> {

@@ -1,26 +1,32 @@
-//! Mounts of a container that lives: sources are opened on the host, and attached in the container's mount namespace, whose
-//! processes may change what they like meanwhile; so all is found below the container's root, on descriptors.
+//! Mounts of a container that lives: what they take from the host is opened there, and attached in the container's mount
+//! namespace, whose processes may change what they like meanwhile; so places are found below the container's root, on
+//! descriptors, and what is there already is only touched where no symlink of theirs leads.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{chdir, fchdir};
 
-use super::apply::{NoUmask, make_readonly};
-use super::bind::{self, HostTree, Sources};
+use super::apply::{NoUmask, set_readonly};
+use super::bind::{self, HostTree};
 use super::idmap::MapNamespaces;
-use super::mount;
 use super::options::Propagation;
 use super::plan::RootfsPlan;
 use super::plan_mounts::{Action, MountStep};
+use super::target::{self, Make};
+use super::{legacy, mount};
 use crate::error::{During, Error, Result, SysContext};
-use crate::paths::Root;
+use crate::paths::{Root, split};
 use crate::sys::mount::{MountAttr, mount_setattr};
 
 /// Filesystems that show the namespaces of who mounts them, which are the host's here.
 const OF_NAMESPACES: [&str; 5] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2"];
+
+/// What has neither source nor parameters that are paths: it can be made in the container, like the place that it covers.
+const WITHOUT_PATHS: &str = "tmpfs";
 
 /// Mounts that can be attached.
 #[derive(Debug)]
@@ -48,6 +54,15 @@ impl LiveMounts<'_> {
                 refuse(step, &filesystem.kind)
             }
             Action::CgroupV1(_) => refuse(step, "cgroup"),
+            Action::Filesystem(filesystem) if filesystem.kind != WITHOUT_PATHS => {
+                if legacy::is_needed(filesystem) {
+                    let why = "a parameter of more than 255 bytes cannot be added to a container that lives";
+                    return Err(Error::invalid(format!("mounts[{}].options", step.index), why));
+                }
+                // A device or a directory of the container's choice would be the host's to open (CVE-2021-30465's kind).
+                let made = mount::make(filesystem, None);
+                Ok((step, Some(made.within(|| format!("mounts[{}]", step.index))?)))
+            }
             Action::Filesystem(_) | Action::Remount(_) => Ok((step, None)),
         };
         let steps = plan.mounts.iter().map(open).collect::<Result<_>>()?;
@@ -61,24 +76,74 @@ impl LiveMounts<'_> {
     pub fn attach(self, root: &Root) -> Result<()> {
         let _no_umask = NoUmask::new();
         let mut attached = Vec::with_capacity(self.steps.len());
-        let outcome = self.steps.into_iter().try_for_each(|(step, tree)| {
-            let mounted = match (&step.action, tree) {
-                (Action::Bind(bind), Some(tree)) => bind::put(root, step, bind, tree),
-                _ => mount::carry_out(root, step, &Sources::default()),
-            };
-            mounted.within(|| format!("mounts[{}] ({})", step.index, step.destination.display()))?;
-            attached.push(step);
+        let mut outcome = self.steps.into_iter().try_for_each(|(step, tree)| {
+            let mounted = attach_one(root, step, tree);
+            let mounted = mounted.within(|| format!("mounts[{}] ({})", step.index, step.destination.display()))?;
+            attached.extend(mounted.map(|mount| (step, mount)));
             Ok(())
         });
-        let outcome = outcome.and_then(|()| self.late_readonly.iter().try_for_each(|path| make_readonly(root, path)));
+        for (step, mount) in &attached {
+            if outcome.is_ok() && self.late_readonly.contains(&step.destination) {
+                outcome = set_readonly(mount, &step.destination);
+            }
+        }
         if outcome.is_err() {
-            for step in attached.iter().rev().filter(|step| !matches!(step.action, Action::Remount(_))) {
-                // What was attached last is what is found there; the first failure is what is told.
-                let _ = detach(root, &step.destination);
+            for (step, mount) in attached.iter().rev() {
+                // The first failure is what is told.
+                let _ = take_back(root, &step.destination, mount);
             }
         }
         outcome
     }
+}
+
+/// Gives the mount, if it is a new one.
+fn attach_one(root: &Root, step: &MountStep, tree: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
+    match (&step.action, tree) {
+        (Action::Bind(bind), Some(tree)) => bind::put(root, step, bind, tree).map(Some),
+        (Action::Filesystem(filesystem), Some(made)) => {
+            let place = target::find(root, &step.destination, || Ok(Make::Directory))?;
+            mount::put(step, filesystem, made, &place).map(Some)
+        }
+        (Action::Filesystem(filesystem), None) => mount::mount_filesystem(root, step, filesystem),
+        (Action::Remount(change), _) => {
+            let mount = plainly(root.resolve_plain(&step.destination, OFlags::PATH))?;
+            mount::remount(&mount, step, change).map(|()| None)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Unmounts what was attached, wherever the container has put that since.
+fn take_back(root: &Root, destination: &Path, mount: &OwnedFd) -> Result<()> {
+    let stat = fstat(mount).sys("fstat", destination.display())?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        return unmount_in(mount, ".", UnmountFlags::DETACH).sys("umount2", destination.display());
+    }
+    let (parent, name) = root.parent(destination)?;
+    let found = openat(&parent, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    let found = found.sys("openat", destination.display())?;
+    // While something is mounted on a name it can be neither moved nor removed.
+    let is_ours = target::identity(&found) == target::identity(mount);
+    let unmount = || unmount_in(&parent, &name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+    if is_ours { unmount().sys("umount2", destination.display()) } else { Ok(()) }
+}
+
+/// umount2(2) takes a path, of which one name is left: the directory that it is in is entered by its descriptor.
+fn unmount_in(directory: &OwnedFd, name: impl rustix::path::Arg, flags: UnmountFlags) -> Result<(), Errno> {
+    fchdir(directory)?;
+    let unmounted = unmount(name, flags);
+    chdir("/")?;
+    unmounted
+}
+
+/// What is there already must be at that very place: a container could else have another mount of its own changed or taken
+/// away, such as those that make parts of /proc read-only.
+fn plainly<T>(resolved: Result<T>) -> Result<T> {
+    resolved.map_err(|error| match error.errno() {
+        Some(Errno::LOOP) => error.cause("a symlink is on the way").remedy("name the place that it leads to"),
+        _ => error,
+    })
 }
 
 /// What is mounted in it later, here or there, stays where it is.
@@ -99,12 +164,9 @@ fn refuse<T>(step: &MountStep, kind: &str) -> Result<T> {
 /// # Errors
 /// `EINVAL` if nothing is mounted there.
 pub fn detach(root: &Root, destination: &Path) -> Result<()> {
-    // umount2(2) takes a path, of which one name is left: the directory that it is in is entered by its descriptor.
-    let (parent, name) = root.parent(destination)?;
-    fchdir(&parent).sys("fchdir", destination.display())?;
-    let unmounted = unmount(&name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
-    chdir("/").sys("chdir", "/")?;
-    unmounted.map_err(|errno| {
+    let (parent, name) = split(destination)?;
+    let parent = plainly(root.resolve_plain(parent, OFlags::PATH | OFlags::DIRECTORY))?;
+    unmount_in(&parent, &name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).map_err(|errno| {
         let error = Error::system("umount2", destination.display(), errno);
         if errno == Errno::INVAL { error.cause("nothing is mounted there") } else { error }
     })

@@ -13,7 +13,7 @@ use rustix::mount::{
 use super::bind::Sources;
 use super::options::{Attributes, Parameter};
 use super::plan_mounts::{Action, Change, Filesystem, MountStep, Remount};
-use super::target::{self, Make};
+use super::target::{self, Make, Target};
 use super::{bind, cgroup, legacy, tmpcopyup};
 use crate::error::{During, Error, Kind, Result, SysContext};
 use crate::paths::Root;
@@ -22,14 +22,15 @@ use crate::tree::{self, attach};
 
 pub(super) fn carry_out(root: &Root, step: &MountStep, sources: &Sources<'_>) -> Result<()> {
     match &step.action {
-        Action::Filesystem(filesystem) => mount_filesystem(root, step, filesystem),
+        Action::Filesystem(filesystem) => mount_filesystem(root, step, filesystem).map(drop),
         Action::Bind(bind) => bind::mount(root, step, bind, sources),
-        Action::Remount(change) => remount(root, step, change),
+        Action::Remount(change) => remount(&root.resolve(&step.destination, OFlags::PATH)?, step, change),
         Action::CgroupV1(cgroup) => cgroup::mount(root, step, cgroup),
     }
 }
 
-fn mount_filesystem(root: &Root, step: &MountStep, filesystem: &Filesystem) -> Result<()> {
+/// Gives the mount, if there was a detached one.
+pub(super) fn mount_filesystem(root: &Root, step: &MountStep, filesystem: &Filesystem) -> Result<Option<OwnedFd>> {
     let place = match filesystem.plain {
         true => target::find_plain(root, &step.destination)?,
         false => target::find(root, &step.destination, || Ok(Make::Directory))?,
@@ -42,14 +43,25 @@ fn mount_filesystem(root: &Root, step: &MountStep, filesystem: &Filesystem) -> R
         false => None,
     };
     if legacy::is_needed(filesystem) {
-        return legacy::mount(root, step, filesystem, &place.fd);
+        return legacy::mount(root, step, filesystem, &place.fd).map(|()| None);
     }
+    let mount = make(filesystem, inherited.as_ref())?;
+    put(step, filesystem, mount, &place).map(Some)
+}
+
+/// The filesystem as a mount that is attached nowhere. What its source and parameters name is found from this process's
+/// root on.
+pub(super) fn make(filesystem: &Filesystem, inherited: Option<&Parameter>) -> Result<OwnedFd> {
     let mut context = Context::open(&filesystem.kind)?;
     context.set_source(&filesystem.source)?;
-    for parameter in inherited.iter().chain(&filesystem.parameters) {
+    for parameter in inherited.into_iter().chain(&filesystem.parameters) {
         context.set(parameter)?;
     }
-    let mount = context.create(filesystem.attributes)?;
+    context.create(filesystem.attributes)
+}
+
+/// Attaches it, and gives it back.
+pub(super) fn put(step: &MountStep, filesystem: &Filesystem, mount: OwnedFd, place: &Target) -> Result<OwnedFd> {
     if let Some(label) = &filesystem.root_label {
         set_label(&mount, label)?;
     }
@@ -57,7 +69,8 @@ fn mount_filesystem(root: &Root, step: &MountStep, filesystem: &Filesystem) -> R
     if filesystem.copy_up && place.existed {
         tmpcopyup::copy(place.fd.as_fd(), mount.as_fd())?;
     }
-    attach(mount, &place.fd).map_err(|errno| attach_error(errno, &step.destination))
+    attach(&mount, &place.fd).map_err(|errno| attach_error(errno, &step.destination))?;
+    Ok(mount)
 }
 
 fn set_label(mount: &OwnedFd, label: &str) -> Result<()> {
@@ -67,11 +80,10 @@ fn set_label(mount: &OwnedFd, label: &str) -> Result<()> {
 }
 
 /// What is mounted there already gets other parameters or attributes.
-fn remount(root: &Root, step: &MountStep, change_of: &Remount) -> Result<()> {
-    let mount = root.resolve(&step.destination, OFlags::PATH)?;
+pub(super) fn remount(mount: &OwnedFd, step: &MountStep, change_of: &Remount) -> Result<()> {
     if !change_of.parameters.is_empty() {
         let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
-        let fd = match fspick(&mount, c"", flags) {
+        let fd = match fspick(mount, c"", flags) {
             Err(Errno::NOSYS) => None,
             picked => Some(picked.sys("fspick", step.destination.display())?),
         };
@@ -79,9 +91,9 @@ fn remount(root: &Root, step: &MountStep, change_of: &Remount) -> Result<()> {
         for parameter in &change_of.parameters {
             context.set(parameter)?;
         }
-        context.reconfigure(&mount)?;
+        context.reconfigure(mount)?;
     }
-    change_attached(&mount, &step.changes)
+    change_attached(mount, &step.changes)
 }
 
 /// Makes the changes, in order, on a tree that is not attached yet.

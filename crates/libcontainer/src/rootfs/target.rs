@@ -86,7 +86,7 @@ fn check(root: &Root, destination: &Path, fd: &OwnedFd) -> Result<()> {
 }
 
 /// What tells two places apart: the inode and the mount (since Linux 5.8; before, the inode alone).
-fn identity(fd: impl AsFd) -> Result<(u64, u32, u32, u64), Errno> {
+pub(super) fn identity(fd: impl AsFd) -> Result<(u64, u32, u32, u64), Errno> {
     let stat = statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::MNT_ID)?;
     Ok((stat.stx_ino, stat.stx_dev_major, stat.stx_dev_minor, stat.stx_mnt_id))
 }

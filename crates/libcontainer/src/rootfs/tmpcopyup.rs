@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, RawDir, Stat, Uid, XattrFlags, chownat, fchmod, fgetxattr, flistxattr,
-    fsetxattr, mkdirat, mknodat, openat, readlinkat, sendfile, statat, symlinkat,
+    fsetxattr, fstat, mkdirat, mknodat, openat, readlinkat, sendfile, statat, symlinkat,
 };
 use rustix::io::Errno;
 
-use crate::error::{During, Result, SysContext};
+use crate::error::{During, Error, Kind, Result, SysContext};
 
 /// How much is asked of one sendfile(2); the kernel's own limit is just below 2 GiB.
 const CHUNK: usize = 1 << 30;
@@ -67,6 +67,11 @@ fn copy_entry(from: &OwnedFd, to: &OwnedFd, name: &CStr) -> Result<()> {
 fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &CStr, stat: &Stat, mode: Mode) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let source = openat(from, name, flags, Mode::empty()).sys("openat", "")?;
+    // A container that lives, or shares the directory, may have put a device there meanwhile, which it may not open itself.
+    let opened = fstat(&source).sys("fstat", "")?;
+    if (opened.st_dev, opened.st_ino, opened.st_mode) != (stat.st_dev, stat.st_ino, stat.st_mode) {
+        return Err(Error::new(Kind::WrongState, "it was replaced or changed while it was copied"));
+    }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let copy = openat(to, name, flags, Mode::RUSR | Mode::WUSR).sys("openat", "")?;
     while sendfile(&copy, &source, None, CHUNK).sys("sendfile", "")? > 0 {}
@@ -104,4 +109,34 @@ fn copy_xattrs(source: &OwnedFd, copy: &OwnedFd) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, makedev, open, rename};
+
+    use super::*;
+    use crate::paths::tests::TempDir;
+    use crate::testing::is_root;
+
+    #[test]
+    fn a_device_that_takes_a_files_place_is_not_read() {
+        if !is_root("a_device_that_takes_a_files_place_is_not_read") {
+            return;
+        }
+        let dir = TempDir::new("copyup");
+        let (file, device) = (dir.path().join("file"), dir.path().join("device"));
+        std::fs::write(&file, "content").expect("write");
+        std::fs::create_dir(dir.path().join("to")).expect("mkdir");
+        mknodat(CWD, &device, FileType::CharacterDevice, Mode::RUSR, makedev(1, 3)).expect("mknod");
+        let from = open(dir.path(), OFlags::PATH, Mode::empty()).expect("open");
+        let to = open(dir.path().join("to"), OFlags::PATH, Mode::empty()).expect("open");
+        let found = statat(&from, c"file", AtFlags::SYMLINK_NOFOLLOW).expect("stat");
+        copy_file(&from, &to, c"file", &found, Mode::RUSR).expect("what was found");
+        std::fs::remove_file(dir.path().join("to/file")).expect("remove");
+        // Between the look at what it is and the opening of it.
+        rename(&device, &file).expect("rename");
+        let error = copy_file(&from, &to, c"file", &found, Mode::RUSR).expect_err("a device").to_string();
+        assert!(error.contains("replaced") && !dir.path().join("to/file").exists(), "{error}");
+    }
 }

@@ -105,7 +105,14 @@ pub fn hold(namespaces: u64) -> Result<(Pid, OwnedFd), Errno> {
 /// Makes a process that goes into a namespace (`kind` its one `CLONE_NEW*` flag) and ends, with the error number of that as
 /// its status: until it is collected, its files in /proc tell of the namespace.
 pub fn visit(namespace: BorrowedFd<'_>, kind: u64) -> Result<(Pid, OwnedFd), Errno> {
-    clone_plainly(0, || exit_now(super::namespace::setns(namespace, kind).map_or_else(Errno::raw_os_error, |()| 0)))
+    clone_plainly(0, || exit_now(enter(namespace, kind).map_or_else(Errno::raw_os_error, |()| 0)))
+}
+
+/// Whoever has CAP_SYS_PTRACE in a user namespace may trace what enters it, and would have this program's memory and
+/// descriptors, if it sees it (by the host's PID namespace); but not what cannot be dumped (CVE-2016-9962).
+fn enter(namespace: BorrowedFd<'_>, kind: u64) -> Result<(), Errno> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    super::namespace::setns(namespace, kind)
 }
 
 /// It needs no proof that the caller is alone: `child` makes system calls and touches nothing that a lock could guard.
@@ -134,4 +141,37 @@ fn wait_to_be_killed(parent: Pid) {
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit takes no memory and does not return.
     unsafe { libc::_exit(status) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    use rustix::process::{
+        DumpableBehavior, Signal, WaitId, WaitIdOptions, dumpable_behavior, pidfd_send_signal, waitid,
+    };
+
+    use super::*;
+    use crate::testing::is_root;
+
+    #[test]
+    fn who_visits_a_user_namespace_cannot_be_dumped_there() {
+        if !is_root("who_visits_a_user_namespace_cannot_be_dumped_there") {
+            return;
+        }
+        let (pid, holder) = hold(libc::CLONE_NEWUSER as u64).expect("a namespace");
+        let path = format!("/proc/{}/ns/user", pid.as_raw_pid());
+        let namespace = openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect("open");
+        let look = || {
+            let entered = enter(namespace.as_fd(), libc::CLONE_NEWUSER as u64);
+            let hidden = matches!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
+            exit_now(if entered.is_ok() && hidden { 7 } else { 8 })
+        };
+        let (_, visitor) = clone_plainly(0, look).expect("a visitor");
+        let end = |pidfd: &OwnedFd| waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).expect("waitid");
+        assert_eq!(end(&visitor).and_then(|ended| ended.exit_status()), Some(7));
+        pidfd_send_signal(&holder, Signal::KILL).expect("kill");
+        end(&holder);
+    }
 }

@@ -106,6 +106,47 @@ def what_is_mounted_in_it_later_stays_inside(t):
 
 
 @case(runc=RUNC, crun=CRUN)
+def a_filesystem_is_made_of_the_hosts_directories(t):
+    """And not of those that the container has at these places: a device that it puts there would be the host's to open.
+    Removed to see it fail: `mount::make` on the host's side (rootfs/live.rs), for one in the container."""
+    lower = [t.file(f"{name}/file", "the host's\n").removesuffix("/file") for name in ("one", "two")]
+    for directory in lower:
+        t.file(f"{directory}/file", "the container's\n")
+    t.sleeper()
+    mounts(t, "add", {"destination": "/over", "type": "overlay", "source": "overlay", "options": [f"lowerdir={':'.join(lower)}"]})
+    t.equal(t.exec(t.id, "cat", "/over/file").out, "the host's\n")
+    mounts(t, "remove", {"destination": "/over"})
+
+
+@case(runc=RUNC, crun=CRUN)
+def no_symlink_leads_to_another_mount_of_the_containers(t):
+    """One that hides or protects something would be changed, or taken away. Removed to see it fail: `resolve_plain` in
+    `detach` and in `attach_one` (rootfs/live.rs)."""
+    pid = t.sleeper(command=["sh", "-c", "ln -s /proc /link; exec sleep 1000"])
+    t.until(lambda: os.path.islink(f"{t.rootfs}/link"), "the link")
+    before = mounted(t, pid)
+    t.true("ro" in before["/proc/sys"], before)
+    said = mounts(t, "remove", {"destination": "/link/sys"}, code=1).said
+    t.contains(said, "a symlink is on the way")
+    said = mounts(t, "add", {"destination": "/link/sys", "options": ["remount", "rw"]}, code=1).said
+    t.contains(said, "a symlink is on the way")
+    t.equal(mounted(t, pid), before)
+
+
+@case(runc=RUNC, crun=CRUN)
+def what_cannot_stay_is_taken_back_behind_symlinks_too(t):
+    t.file("data", "x\n")
+    t.file("/deep/answer", "old\n")
+    pid = t.sleeper(command=["sh", "-c", "ln -s /deep /link; exec sleep 1000"])
+    t.until(lambda: os.path.islink(f"{t.rootfs}/link"), "the link")
+    before = mounted(t, pid)
+    tmpfs = {"destination": "/link/scratch", "type": "tmpfs", "source": "tmpfs"}
+    file = bind(f"{t.directory}/data", "/link/answer")
+    t.contains(mounts(t, "add", tmpfs, file, bind("/etc", "/link/answer"), code=1).said, "mounts[2]")
+    t.equal(mounted(t, pid), before)
+
+
+@case(runc=RUNC, crun=CRUN)
 def mounts_want_a_container_that_lives_and_a_list(t):
     t.run("true", options=("--keep",))
     t.contains(mounts(t, "add", bind("/etc", "/x"), code=1).said, "not running")
