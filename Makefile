@@ -83,8 +83,8 @@ blackbox: ## the table of our own black-box suite, RUNTIME beside PEERS
 security: build ## all of the security cases, RUNTIME beside PEERS, and the shim's; write docs/security-tests.md
 	@tests/oci-validation/security/table.py --write docs/security-tests.md $(RUNTIME),$(PEERS)
 
-kill-walk: ## SIGKILL at every system call of create, start, run, exec, delete, update and pause of RUNTIME: what is left can be mended
-	@BLACKBOX_WALK=all tests/oci-validation/blackbox/run.py --progress --case '^kills' $(RUNTIME)
+kill-walk: ## SIGKILL at every system call of create, start, run, exec, delete, update and pause of RUNTIME, and of the shim beside it: what is left can be mended
+	@BLACKBOX_WALK=all tests/oci-validation/blackbox/run.py --progress --case '^(shim_)?kills' $(RUNTIME)
 
 test-fallbacks: build ## the black-box suite without openat2, detached mounts, mount_setattr, close_range, clone3 …, one after the other
 	@hack/fallbacks.py $(RUNTIME)

@@ -42,6 +42,9 @@ pub struct Report {
     pub kept: Vec<(Role, OwnedFd)>,
 }
 
+/// The code of a worker that nobody knows anything of: it was killed, perhaps in the middle of its work. No work gives it.
+pub const LOST: Code = Code::INTERNAL;
+
 /// How a worker ended.
 pub type Outcome = Result<Report, Status>;
 
@@ -105,7 +108,7 @@ impl Worker {
             Ok(Ended::Killed(signal)) => format!("it was killed by signal {signal}"),
             Err(error) => error.to_string(),
         };
-        Status::new(Code::INTERNAL, format!("the worker ended without a report: {how}"))
+        Status::new(LOST, format!("the worker ended without a report: {how}"))
     }
 }
 
@@ -152,7 +155,7 @@ fn receive(channel: BorrowedFd<'_>) -> Option<Outcome> {
             Ok(report)
         }
         Ok(Told::Failed(code, message)) => Err(Status::new(code_of(code), message)),
-        Err(error) => Err(Status::new(Code::INTERNAL, format!("the worker's report cannot be read: {error}"))),
+        Err(error) => Err(Status::new(LOST, format!("the worker's report cannot be read: {error}"))),
     })
 }
 

@@ -71,7 +71,10 @@ def inside(options, results):
     if not options.this_host:
         # What a runtime under test does to the host by mistake must not outlast this host. From a file system that is
         # read-only it would run as it is, without sealing itself; hence the copy.
+        shim = f"{os.path.dirname(runtime)}/{suite.SHIM}"  # for the cases of what it shares with the runtime
         runtime = shutil.copy(runtime, f"{user.BIN}/{name}")
+        if os.access(shim, os.X_OK):
+            shutil.copy(shim, user.BIN)
         make_read_only()
     with open(results, "w") as file:
         for case in cases(options.case):

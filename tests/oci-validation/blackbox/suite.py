@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.abspath(f"{HERE}/../../..")
+SHIM = "containerd-shim-creel-v2"
 WORK = "/run/blackbox"  # on the private host's own tmpfs
 # How many times slower than a usual machine this one is (an emulated one: 10); time-outs grow by it, long loops shrink.
 PATIENCE = float(os.environ.get("BLACKBOX_PATIENCE", 1))

@@ -21,7 +21,7 @@ use crate::options::Options;
 use crate::process::{Caller, Container, Name, Process};
 use crate::shim::Shim;
 use crate::ttrpc::{Code, Status};
-use crate::worker::{Outcome, Report};
+use crate::worker::{LOST, Outcome, Report};
 
 /// The file in the bundle that init's pid is written to, as containerd's own shim names it.
 pub const PID_FILE: &str = "init.pid";
@@ -83,6 +83,10 @@ impl Shim {
     }
 
     pub(super) fn created(&mut self, caller: Caller, id: &str, rootfs: Vec<Mount>, outcome: Outcome) {
+        let outcome = match outcome {
+            Err(status) if status.code == LOST => return self.clear_up(caller, id, status),
+            other => other,
+        };
         let Some(Creating { container, waiting }) = self.creating.remove(id) else { return };
         match outcome {
             Ok(report) => {

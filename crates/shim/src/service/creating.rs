@@ -4,11 +4,13 @@ use containerd_shim_protos::api::{DeleteRequest, StatsRequest};
 use containerd_shim_protos::ttrpc::Request;
 use libcontainer::container;
 
+use super::create::ROOTFS;
 use super::{Job, parse};
+use crate::mounts;
 use crate::process::{Caller, Container};
 use crate::shim::Shim;
 use crate::ttrpc::{Code, Status};
-use crate::worker::Report;
+use crate::worker::{Outcome, Report};
 
 /// As many calls wait at most: a hook may hang for days, and somebody may ask for the container's state each second.
 const MOST_WAITING: usize = 256;
@@ -49,5 +51,27 @@ impl Shim {
             });
         }
         None
+    }
+
+    /// The worker that made a container was killed. What it had made would be nobody's: containerd takes a failed creation
+    /// for one that has left nothing, and calls `delete` only where a shim is gone. Its calls wait until that is so.
+    pub(super) fn clear_up(&mut self, caller: Caller, id: &str, why: Status) {
+        let Some(Creating { container, .. }) = self.creating.get(id) else { return };
+        let (store, rootfs, name) = (container.store.clone(), container.bundle.join(ROOTFS), id.to_owned());
+        self.employ(Job::ClearUp { caller, id: id.to_owned(), why }, move || {
+            container::delete(&store, &name, true)?;
+            mounts::unmount_all(&rootfs)?;
+            Ok(Report::default())
+        });
+    }
+
+    /// Answers the creation that failed, and then whoever waited for it.
+    pub(super) fn cleared_up(&mut self, caller: Caller, id: &str, why: Status, outcome: Outcome) {
+        if let Err(status) = outcome {
+            self.log.warning(format!("clearing up what is left of container {id}: {}", status.message));
+        }
+        let Some(Creating { waiting, .. }) = self.creating.remove(id) else { return };
+        self.answer(caller, Err(why.within("OCI runtime create failed")));
+        waiting.into_iter().for_each(|(caller, request)| self.handle(caller, request));
     }
 }

@@ -53,6 +53,7 @@ pub(crate) enum Job {
     Update { caller: Caller },
     KillRest { id: String },
     GiveUp { id: String },
+    ClearUp { caller: Caller, id: String, why: Status },
 }
 
 impl Shim {
@@ -110,6 +111,7 @@ impl Shim {
                 }
                 self.tell_init_if_last(&id);
             }
+            Job::ClearUp { caller, id, why } => self.cleared_up(caller, &id, why, outcome),
             // Of what the call that gave it up finds, it is told.
             Job::GiveUp { id } => {
                 if let Err(status) = outcome {
