@@ -3,9 +3,10 @@
 
     enosys.py NAME[,NAME...] COMMAND [ARGUMENT...]
 
-Every NAME answers ENOSYS, for the command and all that it executes (so for a container's payload, too). Three are no
-system calls but uses of one: setns:pidfd (EINVAL, as before Linux 5.8), close_range:cloexec (EINVAL, as before 5.11), and
-clone3:cgroup (EINVAL, as before 5.7; its argument lies in memory, so a supervisor answers, until nobody is left to ask).
+Every NAME answers ENOSYS, for the command and all that it executes (so for a container's payload, too). Four are no
+system calls but uses of one: setns:pidfd (EINVAL, as before Linux 5.8), close_range:cloexec (EINVAL, as before 5.11),
+clone3:cgroup (EINVAL, as before 5.7) and mount:userxattr (EINVAL, as before 5.11: the option of overlayfs, given to mount
+or fsconfig). The last two's arguments lie in memory, so a supervisor answers, until nobody is left to ask.
 """
 
 import ctypes
@@ -21,8 +22,8 @@ COMMON = {
     "mount_setattr": 442,
 }  # fmt: skip
 MACHINES = {
-    "x86_64": (0xC000003E, {"setns": 308, "statx": 332, "seccomp": 317}),
-    "aarch64": (0xC00000B7, {"setns": 268, "statx": 291, "seccomp": 277}),
+    "x86_64": (0xC000003E, {"setns": 308, "statx": 332, "seccomp": 317, "mount": 165}),
+    "aarch64": (0xC00000B7, {"setns": 268, "statx": 291, "seccomp": 277, "mount": 40}),
 }
 ARCH, OWN = MACHINES[platform.machine()]
 NUMBERS = {**COMMON, **OWN}
@@ -53,6 +54,9 @@ def rule(name):
         return [load, (JUMP_EQUAL, 0, len(inner), NUMBERS["close_range"]), *inner]
     if name == "clone3:cgroup":
         return [load, (JUMP_EQUAL, 0, 1, NUMBERS["clone3"]), (RETURN, 0, 0, NOTIFY)]
+    if name == "mount:userxattr":
+        asked = [(JUMP_EQUAL, 1, 0, NUMBERS["fsconfig"]), (JUMP_EQUAL, 0, 1, NUMBERS["mount"])]
+        return [load, *asked, (RETURN, 0, 0, NOTIFY)]
     return [load, (JUMP_EQUAL, 0, 1, NUMBERS[name]), (RETURN, 0, 0, ERRNO | ENOSYS)]
 
 
@@ -64,7 +68,7 @@ def install(names):
     program.append((RETURN, 0, 0, ALLOW))
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
     header = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code)))
-    listen = 8 if "clone3:cgroup" in names else 0  # SECCOMP_FILTER_FLAG_NEW_LISTENER
+    listen = 8 if SUPERVISED.intersection(names) else 0  # SECCOMP_FILTER_FLAG_NEW_LISTENER
     # Without no_new_privs, which the payload would inherit: it takes CAP_SYS_ADMIN.
     result = LIBC.syscall(NUMBERS["seccomp"], 1, listen, ctypes.byref(header))
     if result == -1:
@@ -73,11 +77,30 @@ def install(names):
 
 
 RECEIVE, SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_RECV and _SEND
+SUPERVISED = {"clone3:cgroup", "mount:userxattr"}
 INTO_CGROUP = 0x200000000
+SET_FLAG = 0
+
+
+def is_refused(memory, call, arguments):
+    """Whether an older kernel refuses this."""
+    if call == NUMBERS["clone3"]:
+        return struct.unpack("Q", read(memory, arguments[0], 8))[0] & INTO_CGROUP != 0
+    if call == NUMBERS["fsconfig"]:
+        return arguments[1] == SET_FLAG and read(memory, arguments[2], 16).startswith(b"userxattr\0")
+    text = lambda address: read(memory, address, 4096).split(b"\0")[0] if address else b""
+    return text(arguments[2]) == b"overlay" and b"userxattr" in text(arguments[4]).split(b",")
+
+
+def read(memory, address, length):
+    """To the end of the page at least."""
+    memory.seek(address)
+    found = memory.read(min(length, 4096 - address % 4096))
+    return found if len(found) == length or b"\0" in found else found + memory.read(length - len(found))
 
 
 def supervise(listener):
-    """Answers clone3(2) by its flags until no process has the filter any more."""
+    """Answers by what lies in the caller's memory until no process has the filter any more."""
     import fcntl
     import select
 
@@ -91,11 +114,11 @@ def supervise(listener):
         try:
             fcntl.ioctl(listener, RECEIVE, asked)
             number, pid = struct.unpack_from("QI", asked)
-            (address,) = struct.unpack_from("Q", asked, 32)
+            (call,) = struct.unpack_from("i", asked, 16)
+            arguments = struct.unpack_from("6Q", asked, 32)
             with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-                memory.seek(address)
-                (flags,) = struct.unpack("Q", memory.read(8))
-            answer = (number, 0, -EINVAL, 0) if flags & INTO_CGROUP else (number, 0, 0, 1)  # 1: go on
+                refused = is_refused(memory, call, arguments)
+            answer = (number, 0, -EINVAL, 0) if refused else (number, 0, 0, 1)  # 1: go on
             fcntl.ioctl(listener, SEND, struct.pack("QqiI", *answer))
         except FileNotFoundError:
             pass  # who asked is gone
@@ -125,7 +148,7 @@ def start_supervisor():
 
 def main():
     names, command = sys.argv[1].split(","), sys.argv[2:]
-    supervisor = start_supervisor() if "clone3:cgroup" in names else None
+    supervisor = start_supervisor() if SUPERVISED.intersection(names) else None
     listener = install(names)
     if supervisor:
         supervisor(listener)

@@ -292,6 +292,42 @@ def case_rootless_with_fuse(context):
             assert one.home not in file.read()
 
 
+MADE_ANEW = "grep ' / / ' /proc/self/mountinfo; rm -r /old; mkdir /old; echo $?; touch /old/made; ls /old; cat /srv/secret"
+
+
+def case_rootless_on_a_filesystem_without_attributes(context):
+    """An overlay would be mounted there, and a directory that is made anew be an input/output error in it: no overlay, and
+    it is said why. Layers that hide a directory cannot even be unpacked."""
+    plain, _ = context.pulled([(programs().directory("old").add("old/file", b"x").bytes(), "gzip")])
+    hiding = image(context)
+    with user(context) as one:
+        one.store = os.path.join(one.home, "m", "store")
+        one.before = f"mkdir -p m; mount -t ramfs ramfs m; chown {UID}:{UID} m; "
+        pull = f"{one.tool} pull --quiet {plain} >/dev/null"
+        script = f'{pull} && exec {one.tool} run --runtime {runtime_path(one, "creel")} --rm {plain} sh -c "$1"'
+        done = one.does("sh", "-c", script, "sh", MADE_ANEW)
+        assert done.returncode == 0 and done.stdout.split()[-3:] == [b"0", b"made", b"kept"], done
+        said = b"the file system of the bundle has no user attributes, which overlayfs needs (put the bundle on another one: "
+        assert b"since user.overlay.creel: fsetxattr: operation not supported: " + said in done.stderr, done
+        assert b" - overlay " not in done.stdout, done
+        _, said = one.image("pull", "--quiet", hiding, code=1)
+        assert "user.overlay.opaque: fsetxattr: operation not supported (put the store on a file system with extended attributes)" in said, said
+
+
+def case_rootless_without_userxattr(context):
+    """As before Linux 5.11: overlayfs refuses the option."""
+    name = image(context)
+    wrapper = os.path.join(os.path.dirname(__file__), "..", "..", "hack", "enosys.py")
+    with user(context) as one:
+        one.before = f'exec {os.path.abspath(wrapper)} mount:userxattr setpriv --reuid={UID} --regid={UID} --clear-groups "$@"; '
+        one.image("pull", "--quiet", name)
+        done = run(one, "--runtime", runtime_path(one, "creel"), "--rm", name, "sh", "-c", MADE_ANEW)
+        assert done.returncode == 0 and done.stdout.split()[-3:] == [b"0", b"made", b"kept"], done
+        for said in (b"the kernel does not know the option userxattr (", b"use Linux 5.11 or later, or --copy)"):
+            assert said in done.stderr, done
+        assert b" - overlay " not in done.stdout, done
+
+
 def case_root_maps_ids(context):
     """--uidmap: files belong to the mapped ids, config.json has the namespace, and every runtime runs it."""
     import unpack

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{FileType, Mode, Stat, XattrFlags, fgetxattr, fsetxattr, makedev, mknodat};
+use rustix::fs::{FileType, Mode, Stat, XattrFlags, fgetxattr, fremovexattr, fsetxattr, makedev, mknodat};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, SysContext};
@@ -33,6 +33,30 @@ impl Marks {
             Some(Errno::OPNOTSUPP) => error.remedy("put the store on a file system with extended attributes"),
             _ => error,
         })
+    }
+
+    /// Makes sure that overlayfs can write its attributes in this upper directory. Without, it mounts all the same, and
+    /// whoever makes a directory anew that was in a layer gets EIO.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP, where the file system has no such attributes: ramfs, NFS before Linux 5.9, tmpfs (a user's) before 6.6.
+    pub fn can_be_set(self, upper: impl AsFd) -> Result<()> {
+        let (class, name) = match self {
+            Marks::Trusted => ("trusted", "trusted.overlay.creel"),
+            Marks::User => ("user", "user.overlay.creel"),
+        };
+        fsetxattr(&upper, name, b"y", XattrFlags::empty())
+            .and_then(|()| fremovexattr(&upper, name))
+            .sys("fsetxattr", name)
+            .map_err(|error| match error.errno() {
+                Some(Errno::OPNOTSUPP) => error
+                    .cause(format!("the file system of the bundle has no {class} attributes, which overlayfs needs"))
+                    .remedy("put the bundle on another one: ext4, xfs, btrfs, or tmpfs since Linux 6.6"),
+                Some(Errno::PERM) => {
+                    error.cause("who is root of a user namespace only may not set it").remedy("use --copy")
+                }
+                _ => error,
+            })
     }
 
     /// Whether the directory is marked so.

@@ -22,11 +22,14 @@ use crate::layer::Marks;
 pub fn mount(layers: &[Snapshot], upper: &Path, work: &Path, target: &Path) -> Result<()> {
     let layers = visible(layers);
     let user = layers.iter().any(|layer| layer.about.privilege.marks == Marks::User);
+    let marks = if user { Marks::User } else { Marks::Trusted };
+    marks.can_be_set(open_dir(upper)?)?;
     match by_fsconfig(layers, upper, work, target, user) {
         // No `lowerdir+` (new in Linux 6.8), or a path beyond the 255 bytes that fsconfig takes.
         Err(error) if matches!(error.errno(), Some(Errno::INVAL | Errno::NOSYS | Errno::TOOBIG)) => {
-            by_data(layers, upper, work, target, user)
-                .map_err(|second| second.cause(format!("and before that: {error}")))
+            by_data(layers, upper, work, target, user).map_err(|second| {
+                if second.errno() == error.errno() { second } else { second.cause(format!("and before that: {error}")) }
+            })
         }
         result => result,
     }
@@ -45,7 +48,7 @@ fn by_fsconfig(layers: &[Snapshot], upper: &Path, work: &Path, target: &Path, us
     if user {
         fsconfig_set_flag(fs.as_fd(), "userxattr").sys("fsconfig", "userxattr")?;
     }
-    fsconfig_create(fs.as_fd()).map_err(|errno| explained("fsconfig", target, errno))?;
+    fsconfig_create(fs.as_fd()).map_err(|errno| explained("fsconfig", target, errno, user))?;
     let mounted =
         fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).sys("fsmount", "overlay")?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
@@ -68,12 +71,21 @@ fn by_data(layers: &[Snapshot], upper: &Path, work: &Path, target: &Path, user: 
     }
     let data = std::ffi::CString::new(data).map_err(|_| Error::invalid("overlay options", "have a NUL"))?;
     mount_by_data("creel-image", target, "overlay", MountFlags::empty(), data.as_c_str())
-        .map_err(|errno| explained("mount", target, errno))
+        .map_err(|errno| explained("mount", target, errno, user))
 }
 
-fn explained(syscall: &str, target: &Path, errno: Errno) -> Error {
+fn explained(syscall: &str, target: &Path, errno: Errno, user: bool) -> Error {
     let error = Error::system(syscall, format!("overlay on {}", target.display()), errno);
     match errno {
+        Errno::INVAL if user => error
+            .cause(
+                "the bundle's file system cannot be overlayfs's upper directory, as one that is an overlay itself cannot, \
+                 or the kernel does not know the option userxattr",
+            )
+            .remedy("put the bundle elsewhere, or use Linux 5.11 or later, or --copy"),
+        Errno::PERM | Errno::ACCESS if user => error
+            .cause("the kernel (before Linux 5.11) or a security module does not let users mount overlays")
+            .remedy("use --copy"),
         Errno::INVAL => error
             .cause("the bundle's file system cannot be overlayfs's upper directory, as one that is an overlay itself cannot")
             .remedy("put the bundle elsewhere, or use --copy"),
