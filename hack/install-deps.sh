@@ -22,6 +22,7 @@ needs=(
     "skopeo skopeo"
     "umoci umoci"
     "buildah buildah"
+    "podman podman"
     "docker-registry docker-registry"
     "zstd zstd"
     "xfsprogs mkfs.xfs"

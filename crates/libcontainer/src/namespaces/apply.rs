@@ -128,7 +128,13 @@ pub fn bring_up_loopback() -> Result<()> {
     let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
         .sys("socket", "AF_INET")
         .during(Phase::Namespaces)?;
-    sys::namespace::loopback_up(socket.as_fd()).sys("ioctl(SIOCSIFFLAGS)", "lo").during(Phase::Namespaces)
+    let up = sys::namespace::loopback_up(socket.as_fd()).sys("ioctl(SIOCSIFFLAGS)", "lo").during(Phase::Namespaces);
+    up.map_err(|error| match error.errno() {
+        Some(Errno::PERM) => error
+            .cause("setting up a network needs CAP_NET_ADMIN, which root of an outer container may lack")
+            .remedy("leave out the network namespace, or have a user namespace of the container's own: creel spec --rootless"),
+        _ => error,
+    })
 }
 
 #[cfg(test)]

@@ -57,6 +57,9 @@ pub(super) fn clone_error(birth: Birth<'_>, errno: Errno) -> Error {
             .cause("this user may not move a process from the runtime's cgroup into the container's")
             .remedy("use --systemd-cgroup, or run it in a cgroup beside that one (systemd-run --user --scope creel …)"),
         _ if birth.namespaces & Kind::User.flag() != 0 => userns::explain(error),
+        Errno::PERM if birth.namespaces != 0 => error
+            .cause("making namespaces needs CAP_SYS_ADMIN, which root of an outer container may lack")
+            .remedy("have a user namespace of the container's own: creel spec --rootless"),
         _ => error,
     }
 }

@@ -135,12 +135,12 @@ impl Init<'_> {
         if !plan.hostname.is_empty() {
             rustix::system::sethostname(plan.hostname.as_bytes())
                 .sys("sethostname", &plan.hostname)
-                .map_err(name_error)?;
+                .map_err(|error| name_error(error, self.plan.namespaces.makes(Kind::Uts)))?;
         }
         if !plan.domainname.is_empty() {
             rustix::system::setdomainname(plan.domainname.as_bytes())
                 .sys("setdomainname", &plan.domainname)
-                .map_err(name_error)?;
+                .map_err(|error| name_error(error, self.plan.namespaces.makes(Kind::Uts)))?;
         }
         Ok(())
     }
@@ -174,8 +174,13 @@ impl Init<'_> {
     }
 }
 
-fn name_error(error: Error) -> Error {
+/// `own`: the namespace was made here, with every right to it; only a filter can be in the way then, as engines load one
+/// for their own containers.
+fn name_error(error: Error, own: bool) -> Error {
     match error.errno() {
+        Some(Errno::PERM) if own => error
+            .cause("a seccomp filter around the runtime forbids it, such as an outer container's")
+            .remedy("leave out hostname and domainname, or run the outer container with CAP_SYS_ADMIN or without a filter (podman: --security-opt seccomp=unconfined)"),
         Some(Errno::PERM) => error
             .cause("the uts namespace that is joined belongs to another user namespace")
             .remedy("leave the names to whoever made it"),

@@ -23,8 +23,8 @@ pub fn explain(error: Error) -> Error {
     if !matches!(error.errno(), Some(Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::USERS)) {
         return error;
     }
-    let read = |path: &str| read_file(path).ok().and_then(|text| String::from_utf8(text).ok());
-    match obstacle(read) {
+    let read = &|path: &str| read_file(path).ok().and_then(|text| String::from_utf8(text).ok());
+    match obstacle(read).or_else(|| confined(read)) {
         Some((cause, remedy)) => error.of_kind(Kind::Unsupported).cause(cause).remedy(remedy),
         None if error.errno() == Some(Errno::NOSPC) => error
             .cause("a limit on user namespaces is reached (user.max_user_namespaces, or 32 inside each other)")
@@ -41,6 +41,15 @@ fn obstacle(read: impl Fn(&str) -> Option<String>) -> Option<(String, String)> {
     Some((cause, format!("sysctl {name}={other}, as root{profile}")))
 }
 
+/// AppArmor's profile of this process, of which user namespaces take a rule of their own since Linux 6.7.
+fn confined(read: impl Fn(&str) -> Option<String>) -> Option<(String, String)> {
+    let label = read("/proc/self/attr/apparmor/current")?;
+    let profile = label.trim_end().strip_suffix(" (enforce)")?;
+    let cause =
+        format!("AppArmor's profile \"{profile}\", which confines the runtime, does not let it make user namespaces");
+    Some((cause, "add the rule \"userns,\" to the profile".to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +63,17 @@ mod tests {
             assert_eq!(obstacle(|asked: &str| (asked == path).then(|| format!("{other}\n"))), None);
         }
         assert_eq!(obstacle(|_: &str| None), None);
+    }
+
+    #[test]
+    fn a_profile_is_named() {
+        let read = |label: &'static str| move |_: &str| Some(label.to_owned());
+        let (cause, remedy) = confined(read("own (enforce)\n")).expect("confined");
+        assert!(cause.contains("\"own\"") && remedy.contains("\"userns,\""), "{cause} {remedy}");
+        for label in ["unconfined\n", "own (complain)\n", ""] {
+            assert_eq!(confined(read(label)), None);
+        }
+        assert_eq!(confined(|_: &str| None), None);
     }
 
     #[test]

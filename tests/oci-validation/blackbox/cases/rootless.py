@@ -438,7 +438,7 @@ NESTED = [
 ]
 
 
-def nest(t, change=lambda inner: None, masked=True):
+def nest(t, change=lambda inner: None, masked=True, without=(), seccomp=None):
     """What a container says that is made inside a user's container, from the config.json that `spec` writes there."""
     user.become(t, subordinate=True)
     bundle = f"{t.directory}/inner"
@@ -451,9 +451,11 @@ def nest(t, change=lambda inner: None, masked=True):
     change(inner)
     json.dump(inner, open(f"{bundle}/config.json", "w"))
     user.own(t)
-    capabilities = sum(NESTED, [])
+    capabilities = [name for name in sum(NESTED, []) if name not in without]
     t.process["capabilities"] = {set: capabilities for set in ("bounding", "effective", "permitted")}
     t.config["root"]["readonly"] = False
+    if seccomp:
+        t.linux["seccomp"] = seccomp
     if not masked:
         t.linux["maskedPaths"] = t.linux["readonlyPaths"] = []
     t.mount("/tmp", type="tmpfs", source="tmpfs")
@@ -506,3 +508,30 @@ def nested_where_proc_is_masked(t):
     t.equal(result.code, 1, result.said)
     t.contains(result.said, "(/proc)")
     t.contains(result.said, "operation not permitted")
+
+
+@case(runc=DYNAMIC, crun=DYNAMIC)
+def nested_without_the_capabilities(t):
+    """What root of an engine's container has not got, by default."""
+    for name, said in (("CAP_SYS_ADMIN", "clone3: operation not permitted: making namespaces"), ("CAP_NET_ADMIN", "lo: ioctl(SIOCSIFFLAGS)")):
+        result = nest(t, without=[name])
+        t.equal(result.code, 1, result.said)
+        t.contains(result.said, said)
+        t.contains(result.said, f"needs {name}, which root of an outer container may lack (")
+        t.contains(result.said, "creel spec --rootless)")
+        shutil.rmtree(f"{t.directory}/inner")
+
+
+@case(runc=DYNAMIC, crun=DYNAMIC)
+def nested_in_a_filter_that_forbids_names(t):
+    """As that of podman, for a container without CAP_SYS_ADMIN."""
+    rule = {"names": ["sethostname"], "action": "SCMP_ACT_ERRNO"}
+
+    def change(inner):
+        own_user_namespace(inner)
+        inner["hostname"] = "inner"
+
+    result = nest(t, change, masked=False, seccomp={"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
+    t.equal(result.code, 1, result.said)
+    t.contains(result.said, "inner: sethostname: operation not permitted: a seccomp filter around the runtime forbids it")
+    t.contains(result.said, "(leave out hostname and domainname, or run the outer container with CAP_SYS_ADMIN")
