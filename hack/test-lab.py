@@ -5,7 +5,8 @@ the shim on cgroup v2, under the containerd that is installed here.
     test-lab.py [--layouts LIST] [--cases PATTERN] [--tests LIST] [--shim PATTERN] [--peers LIST] [--quick]
 
 Layouts: v2 (systemd, AppArmor), v2-user (the same, as a user with a systemd user manager), hybrid, v1, selinux (labels
-only). Everything is built here and run there. --quick is what CI has time for. The last line is `lab: N passed, N failed, N skipped`.
+only), newer (v2 on Debian 13: user namespaces only, since AppArmor's profiles grant them there). Everything is built here
+and run there. --quick is what CI has time for. The last line is `lab: N passed, N failed, N skipped`.
 
 LAB names the tool that boots the machines; without it everything is skipped. Emulation makes a guest some fifteen times
 slower than its host: BLACKBOX_PATIENCE (10) makes time-outs longer and long loops shorter there.
@@ -28,9 +29,12 @@ LAYOUTS = {
     "hybrid": ["--cgroup", "hybrid"],
     "v1": ["--cgroup", "v1"],
     "selinux": ["--cgroup", "v2", "--lsm", "selinux"],
+    "newer": ["--cgroup", "v2"],
 }
+SUITES = {"newer": "trixie"}  # Debian's releases, where it is not this host's
 # A layout that is there for these cases alone.
-ONLY = {"selinux": r"^labels\."}
+ONLY = {"selinux": r"^labels\.", "v2-user": r"^userns_matrix\.", "newer": r"^userns_matrix\.(root_userns|joined)"}
+WITHOUT_ROOT = ("v2", "v2-user", "selinux", "newer")  # have the cases of tests/lab/rootless.py
 AT_ONCE = 2  # a machine takes a core
 PATIENCE = float(os.environ.get("BLACKBOX_PATIENCE", 10))
 TIMEOUT = 3600  # seconds for one layout
@@ -42,6 +46,7 @@ QUICK_TESTS = "cgroups::"
 QUICK_CASES = (
     r"^(cgroups|cgroup_mounts|limits|freezing|delegation|systemd|labels|security\.(no_host_descriptor|cve_2023_25809))\."
     r"|^lifecycle\.[a-d]|^kills\.(create|delete_of_a_running_container|.*with_systemds_cgroup_driver)$"
+    r"|^userns_matrix\.(root_userns|joined)__(create|paused|limits|executed|on_a|devices|the_usual|processes)"
     r"|^events\.(stats|lack|state_and_list)|^update\.(memory|all_at_once|devices)"
 )
 QUICK_SHIM = r"status_and_streams|running_out_of_memory|the_end_of_an_exec|shim_that_is_killed|^(resources|unified)\."
@@ -57,8 +62,9 @@ def say(text):
         print(text, flush=True)
 
 
-def lab_environment():
-    return {**os.environ, "LAB_EXTRA_PACKAGES": PACKAGES}
+def lab_environment(layout):
+    suite = {"LAB_SUITE": SUITES[layout]} if layout in SUITES else {}
+    return {**os.environ, "LAB_EXTRA_PACKAGES": PACKAGES, **suite}
 
 
 def build():
@@ -83,17 +89,15 @@ class Layout:
 
     def __init__(self, name, options, tests, runtime, shim):
         self.name, self.results, self.log, self.seconds = name, [], [], 0.0
-        root = name != "v2-user"
         patterns = [pattern for pattern in options.tests.split(",") if pattern]
         runtimes = [runtime, *(peer for peer in options.peers.split(",") if peer)]
         programs = [f"/engine/{os.path.basename(path)}" for path in CONTAINERD]
         what = {
-            "library": None if options.tests == "none" or name in ONLY else [tests, patterns],
-            # The suite needs a private host, which only root can have.
-            "blackbox": [runtimes, ONLY.get(name, options.cases)] if root and options.cases != "none" else None,
+            "library": None if options.tests == "none" or name in ("selinux", "newer") else [tests, patterns],
+            "blackbox": [runtimes, ONLY.get(name, options.cases)] if options.cases != "none" else None,
             # The other layouts are those of other hosts, where `make engines` runs.
             "shim": [shim, programs, options.shim] if name == "v2" and options.shim != "none" else None,
-            "rootless": runtime if name.startswith("v2") and options.cases != "none" else None,
+            "rootless": runtime if name in WITHOUT_ROOT and options.cases != "none" else None,
             "patience": PATIENCE,
         }
         guest = [f"{REPOSITORY}/tests/lab/guest.py", json.dumps(what)]
@@ -113,7 +117,7 @@ class Layout:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=lab_environment(),
+            env=lab_environment(self.name),
         )
         ended = False
         for line in process.stdout:
@@ -140,11 +144,12 @@ def binary_directories(*paths):
     return sorted({os.path.dirname(p) for p in paths if not p.startswith(f"{REPOSITORY}/")})
 
 
-def prepare(lab):
-    """Builds the image, if that was not done before."""
+def prepare(lab, names):
+    """Builds the images, if that was not done before."""
     begin = time.monotonic()
-    subprocess.run([lab, "build"], env=lab_environment(), check=True, stdout=subprocess.DEVNULL)
-    say(f"image ready after {time.monotonic() - begin:.0f} s")
+    for environment in {SUITES.get(name): lab_environment(name) for name in names}.values():
+        subprocess.run([lab, "build"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    say(f"images ready after {time.monotonic() - begin:.0f} s")
 
 
 def run_all(layouts):
@@ -220,7 +225,7 @@ def main():
         say("skipped: the shim's cases: containerd and ctr are not installed here")
         options.shim = "none"
     built = build()
-    prepare(options.lab)
+    prepare(options.lab, names)
     layouts = [Layout(name, options, *built) for name in names]
     run_all(layouts)
     return report(layouts)

@@ -4,7 +4,7 @@ what only root can take away.
 
     rootless.py RUNTIME
 
-Prints a JSON line for each case: [name, "pass" or "FAIL", why, seconds]. The machine is thrown away afterwards.
+Prints a JSON line for each case: [name, "pass", "FAIL" or "skip", why, seconds]. The machine is thrown away afterwards.
 """
 
 import json
@@ -18,6 +18,10 @@ import traceback
 REPOSITORY = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../..")
 PATIENCE = float(os.environ.get("BLACKBOX_PATIENCE", 1))
 USER = "tester"
+
+
+class Skipped(Exception):
+    """This machine cannot run the case; says why."""
 
 
 class Bundle:
@@ -159,23 +163,109 @@ def limits_in_a_delegated_cgroup(runtime):
         bundle.rt("delete", "--force", bundle.id)
 
 
-def user_namespaces_are_forbidden(runtime):
-    """By Debian's sysctl, which only root can set."""
-    switch = "/proc/sys/kernel/unprivileged_userns_clone"
-    before = read(switch)
+def of_tester(runtime):
+    """A bundle that root runs as the user."""
     bundle = Bundle(runtime, ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups", "env", "XDG_RUNTIME_DIR=/tmp"])
     for name in ("uid", "gid"):
         bundle.config["linux"][f"{name}Mappings"][0]["hostID"] = 1000
     subprocess.run(["chown", "-hR", "1000:1000", bundle.path], check=True)
+    return bundle
+
+
+def forbidden_by(switch, value, bundle, words):
+    before = read(switch)
     try:
         with open(switch, "w") as file:
-            file.write("0")
-        said = bundle.run("true", code=1)
+            file.write(value)
+        is_in(words, bundle.run("true", code=1))
     finally:
         with open(switch, "w") as file:
             file.write(before)
-    is_in("kernel.unprivileged_userns_clone is 0 (sysctl kernel.unprivileged_userns_clone=1, as root)", said)
+
+
+def user_namespaces_are_forbidden(runtime):
+    """By Debian's sysctl, which only root can set."""
+    bundle = of_tester(runtime)
+    said = "kernel.unprivileged_userns_clone is 0 (sysctl kernel.unprivileged_userns_clone=1, as root)"
+    forbidden_by("/proc/sys/kernel/unprivileged_userns_clone", "0", bundle, said)
     bundle.run("true")
+
+
+# What a runtime needs, but for the right to make user namespaces.
+PROFILE = """abi <abi/4.0>,
+profile creel-confined RUNTIME flags=(attach_disconnected, mediate_deleted) {
+  capability, network, mount, umount, pivot_root, signal, ptrace, unix, file,
+  /** ix,
+}
+"""
+
+
+def confined(profile):
+    """AppArmor takes it from here on."""
+    subprocess.run(["apparmor_parser", "--replace"], input=profile, text=True, check=True)
+
+
+def user_namespaces_are_forbidden_by_apparmor(runtime):
+    """By a profile without the rule, which counts since Linux 6.7; and by the sysctl of Ubuntu's kernels."""
+    switch = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
+    if not os.path.exists("/sys/kernel/security/apparmor/features/namespaces/userns_create"):
+        raise Skipped("AppArmor of this kernel knows no user namespaces (Linux 6.7)")
+    bundle = of_tester(runtime)
+    profile = PROFILE.replace("RUNTIME", runtime)
+    confined(profile)
+    try:
+        said = bundle.run("true", code=1)
+        is_in("permission denied: AppArmor's profile \"creel-confined\"", said)
+        is_in("does not let it make user namespaces (add the rule \"userns,\" to the profile)", said)
+        confined(profile.replace("  /** ix", "  userns,\n  /** ix"))
+        bundle.run("true")
+    finally:
+        subprocess.run(["apparmor_parser", "--remove"], input=profile, text=True, check=True)
+    if os.path.exists(switch):
+        forbidden_by(switch, "1", bundle, "kernel.apparmor_restrict_unprivileged_userns is 1 (sysctl kernel.apparmor_restrict_unprivileged_userns=0, as root")
+    bundle.run("true")
+
+
+def a_users_container_has_its_apparmor_profile(runtime):
+    """Of the user's own, in a user namespace; exec has it too, or another."""
+    if not os.path.exists("/sys/kernel/security/apparmor/profiles"):
+        raise Skipped("no AppArmor here")
+    profile = "profile creel-users flags=(attach_disconnected) { file, signal, deny /etc/group r, }\nprofile creel-other { file, signal, }\n"
+    confined(profile)
+    try:
+        bundle = of_tester(runtime)
+        bundle.config["process"]["apparmorProfile"] = "creel-users"
+        bundle.save("sleep", "1000")
+        bundle.rt("run", "--detach", bundle.id)
+        current = ("cat", "/proc/self/attr/current", "/etc/passwd", "/etc/group")
+        said = bundle.rt("exec", bundle.id, *current, code=1)
+        assert said.startswith("creel-users (enforce)\nroot:") and "/etc/group" in said, said
+        said = bundle.rt("exec", "--apparmor", "creel-other", bundle.id, *current)
+        assert said.startswith("creel-other (enforce)\n"), said
+        is_in("creel-users", read(f"/proc/{json.loads(bundle.rt('state', bundle.id))['pid']}/attr/current"))
+        bundle.rt("delete", "--force", bundle.id)
+        bundle.config["process"]["apparmorProfile"] = "creel-nowhere"
+        is_in("process.apparmorProfile", bundle.run("true", code=1))
+    finally:
+        subprocess.run(["apparmor_parser", "--remove"], input=profile, text=True, check=True)
+
+
+def a_users_container_has_its_selinux_labels(runtime):
+    """Of the user's own, in a user namespace: process, exec and mounts."""
+    if not os.path.exists("/sys/fs/selinux/enforce"):
+        raise Skipped("no SELinux here")
+    process, files = "system_u:system_r:container_t:s0:c1,c2", "system_u:object_r:container_file_t:s0:c1,c2"
+    bundle = of_tester(runtime)
+    bundle.config["process"]["selinuxLabel"], bundle.config["linux"]["mountLabel"] = process, files
+    bundle.save("sleep", "1000")
+    bundle.rt("run", "--detach", bundle.id)
+    pid = json.loads(bundle.rt("state", bundle.id))["pid"]
+    for label in (read(f"/proc/{pid}/attr/current"), bundle.rt("exec", bundle.id, "cat", "/proc/self/attr/current")):
+        assert label.rstrip("\0") == process, label
+    for path in ("/dev", "/dev/shm", "/dev/pts", "/dev/mqueue"):
+        label = os.getxattr(f"/proc/{pid}/root{path}", "security.selinux").decode().rstrip("\0")
+        assert label == files, f"{path}: {label}"
+    bundle.rt("delete", "--force", bundle.id)
 
 
 AS_USER = [
@@ -187,7 +277,12 @@ AS_USER = [
     a_limit_without_delegation,
     limits_in_a_delegated_cgroup,
 ]
-AS_ROOT = [user_namespaces_are_forbidden]
+AS_ROOT = [
+    user_namespaces_are_forbidden,
+    user_namespaces_are_forbidden_by_apparmor,
+    a_users_container_has_its_apparmor_profile,
+    a_users_container_has_its_selinux_labels,
+]
 
 
 def main():
@@ -196,6 +291,8 @@ def main():
         try:
             case(sys.argv[1])
             result, why = "pass", ""
+        except Skipped as skipped:
+            result, why = "skip", str(skipped)
         except Exception:
             result, why = "FAIL", traceback.format_exc()
         print(json.dumps([f"rootless.{case.__name__}", result, why, time.monotonic() - begin]), flush=True)

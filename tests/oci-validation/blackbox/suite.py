@@ -18,7 +18,10 @@ from dataclasses import dataclass
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.abspath(f"{HERE}/../../..")
 SHIM = "containerd-shim-creel-v2"
-WORK = "/run/blackbox"  # on the private host's own tmpfs
+# On the private host's own tmpfs; of a user who runs the suite himself, on his.
+ROOT = os.geteuid() == 0
+WORK = "/run/blackbox" if ROOT else f"{os.environ['XDG_RUNTIME_DIR']}/blackbox"
+HER_GROUPS = f"/sys/fs/cgroup/user.slice/user-{os.getuid()}.slice/user@{os.getuid()}.service"
 # How many times slower than a usual machine this one is (an emulated one: 10); time-outs grow by it, long loops shrink.
 PATIENCE = float(os.environ.get("BLACKBOX_PATIENCE", 1))
 TIMEOUT = 20 * PATIENCE  # seconds for one command
@@ -30,6 +33,7 @@ CASES = []
 class Case:
     function: object
     skip: dict  # runtime name -> why it cannot pass
+    anyone: bool = False  # a user who is not root can run it, too
 
     @property
     def name(self):
@@ -67,7 +71,7 @@ class Result:
 
 @dataclass
 class Left:
-    """What there is on the private host that a runtime might leave behind."""
+    """What there is that a runtime might leave behind: on the private host, or of the user's."""
 
     processes: dict
     mounts: list
@@ -81,12 +85,15 @@ class Left:
             with contextlib.suppress(OSError):
                 if open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1] == "2":
                     continue  # the kernel's own, which only this very host shows
+                if not ROOT and os.stat(f"/proc/{pid}").st_uid < os.getuid():
+                    continue  # the machine's; the user's own ids are hers and those above them
                 processes[int(pid)] = open(f"/proc/{pid}/cmdline").read().replace("\0", " ") or f"[{pid}]"
         mounts = [line.split()[4] for line in open("/proc/self/mountinfo")]
-        groups = {path for path, _, _ in os.walk("/sys/fs/cgroup")}
+        groups = {path for path, _, _ in os.walk("/sys/fs/cgroup" if ROOT else HER_GROUPS)}
         files = set(os.listdir(root)) if os.path.isdir(root) else set()
         kept = {"mount", "creel-filters"}  # mount(8)'s own; compiled seccomp filters
-        files |= {f"/run/{name}" for name in os.listdir("/run") if name not in kept}
+        run = os.path.dirname(WORK)
+        files |= {f"{run}/{name}" for name in os.listdir(run) if name not in kept}
         return Left(processes, mounts, groups, files)
 
     def since(self, before):
@@ -298,7 +305,7 @@ class T:
         if pid == 0:
             os.chdir(self.bundle)
             set_size(0, *size)
-            command = [*self.prefix, self.runtime, "--root", self.root, *arguments]
+            command = [*self.prefix, self.runtime, "--root", self.root, *self.globals, *arguments]
             shell = ["sh", "-c", f'"$@" {redirect}', "sh"] if redirect else []
             os.execvpe((shell + command)[0], shell + command, self.env or os.environ)
         shown = read_until(master, after) if after else ""
@@ -331,7 +338,7 @@ class T:
             )
         left = Left.now(self.root)
         for pid in left.processes.keys() - self.before.processes.keys():
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         for mount in reversed(left.mounts[len(self.before.mounts) :]):
             subprocess.run(["umount", "--lazy", mount], capture_output=True)

@@ -1,14 +1,28 @@
-"""An ordinary user of the private host, who runs a case's runtime; /etc of the host itself is not touched."""
+"""An ordinary user of the private host, who runs a case's runtime; /etc of the host itself is not touched. Or whoever runs
+the suite, if that is not root: in a login session, where a systemd manager of the user's own makes the cgroups."""
 
 import json
 import os
+import pwd
 import shutil
 import subprocess
 
 import suite
 
-NAME, UID, GID = "tess", 4242, 4243
-SUBUIDS, SUBGIDS, COUNT = 500000, 600000, 65536
+
+def first_of(path, name):
+    """The first of the user's subordinate ids; nothing without a range."""
+    lines = [line.split(":") for line in open(path)] if os.path.exists(path) else []
+    return next((int(first) for who, first, _ in lines if who == name), None)
+
+
+if suite.ROOT:
+    NAME, UID, GID = "tess", 4242, 4243
+    SUBUIDS, SUBGIDS = 500000, 600000
+else:
+    NAME, UID, GID = pwd.getpwuid(os.getuid()).pw_name, os.getuid(), os.getgid()
+    SUBUIDS, SUBGIDS = first_of("/etc/subuid", NAME), first_of("/etc/subgid", NAME)
+COUNT = 65536
 ETC = f"{suite.WORK}/etc"
 HOME = f"{suite.WORK}/home"
 ROOT = f"{HOME}/root"
@@ -16,7 +30,19 @@ BIN = f"{suite.WORK}/bin"  # where she can reach the runtime, wherever it was bu
 
 
 def prepare():
-    """On the private host, once: the user, and her ranges of subordinate ids."""
+    """Once: on the private host the user, and her ranges of subordinate ids; in a login session what her systemd starts for
+    the first container and keeps."""
+    for directory in (HOME, ROOT):
+        os.makedirs(directory)
+        os.chown(directory, UID, GID)
+    os.makedirs(BIN)
+    if suite.ROOT:
+        make_known()
+    else:
+        subprocess.run(["systemctl", "--user", "start", "user.slice", "dbus.service"], check=True)
+
+
+def make_known():
     os.makedirs(ETC)
     lines = {
         "passwd": f"{NAME}:x:{UID}:{GID}::{HOME}:/bin/sh",
@@ -31,10 +57,12 @@ def prepare():
         with open(f"{ETC}/{name}", "a") as file:
             file.write(f"{line}\n")
         subprocess.run(["mount", "--bind", f"{ETC}/{name}", f"/etc/{name}"], check=True)
-    for directory in (HOME, ROOT):
-        os.makedirs(directory)
-        os.chown(directory, UID, GID)
-    os.makedirs(BIN)
+
+
+def forget():
+    """On a host that goes on: takes the user away again."""
+    for name in os.listdir(ETC) if os.path.exists(ETC) else []:
+        subprocess.run(["umount", f"/etc/{name}"], check=True)
 
 
 def become(t, subordinate=False):
@@ -42,12 +70,17 @@ def become(t, subordinate=False):
     ids mapped."""
     if subordinate and not shutil.which("newuidmap"):
         raise suite.Skipped("newuidmap is not installed")
+    if subordinate and not (SUBUIDS and SUBGIDS):
+        raise suite.Skipped(f"{NAME} has no range in /etc/subuid and /etc/subgid")
     runtime = f"{BIN}/{os.path.basename(t.runtime)}"
     if not os.path.exists(runtime):
         shutil.copy(shutil.which(t.runtime), runtime)
     t.runtime, t.root = runtime, ROOT
-    t.prefix = ["setpriv", "--reuid", str(UID), "--regid", str(GID), "--clear-groups"]
-    t.env = {**os.environ, "HOME": HOME, "XDG_RUNTIME_DIR": HOME, "USER": NAME}
+    if suite.ROOT:
+        t.prefix = ["setpriv", "--reuid", str(UID), "--regid", str(GID), "--clear-groups"]
+        t.env = {**os.environ, "HOME": HOME, "XDG_RUNTIME_DIR": HOME, "USER": NAME}
+    else:
+        t.globals = ["--systemd-cgroup"]
     t.before = suite.Left.now(ROOT)
     own(t)
     t.config = json.loads(template())
@@ -60,6 +93,8 @@ def become(t, subordinate=False):
 
 def own(t):
     """Gives her the bundle, after a case has put something of root's into it."""
+    if not suite.ROOT:
+        return
     subprocess.run(["chown", "-hR", f"{UID}:{GID}", t.directory], check=True)
 
 

@@ -10,8 +10,6 @@ import user
 from cases.seccomp_notify import Agent, notify
 from suite import Skipped, case, console_socket
 
-OLD_CRUN = "crun before 1.9 needs a cgroup that it may make"
-
 
 def mount(*arguments):
     subprocess.run(["mount", *arguments], check=True)
@@ -21,7 +19,7 @@ def unmount(path):
     subprocess.run(["umount", path], check=True)
 
 
-@case(crun=OLD_CRUN)
+@case()
 def out_of_the_box(t):
     user.become(t)
     said = t.sh("id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups; hostname").out.split()
@@ -30,7 +28,7 @@ def out_of_the_box(t):
     t.none_left()
 
 
-@case(crun=OLD_CRUN)
+@case(crun="1.8.1 enters nothing that was not started")
 def its_life(t):
     user.become(t)
     t.create("/bin/sleep", "1000")
@@ -44,7 +42,7 @@ def its_life(t):
     t.ends()
 
 
-@case(runc="runc has an environment of its own there", crun=OLD_CRUN)
+@case(runc="runc has an environment of its own there")
 def what_waits_for_start_shows_no_environment(t):
     user.become(t)
     t.create("/bin/true", env={**t.env, "SECRET": "do-not-show"})
@@ -52,7 +50,7 @@ def what_waits_for_start_shows_no_environment(t):
     t.lacks(shown, "do-not-show")
 
 
-@case(crun=OLD_CRUN)
+@case()
 def terminals(t):
     user.become(t)
     t.process["terminal"] = True
@@ -68,7 +66,7 @@ def terminals(t):
     t.ends()
 
 
-@case(crun=OLD_CRUN)
+@case()
 def a_terminal_goes_to_its_receiver(t):
     user.become(t)
     t.process["terminal"] = True
@@ -81,14 +79,14 @@ def a_terminal_goes_to_its_receiver(t):
     os.close(master)
 
 
-@case(crun=OLD_CRUN)
+@case()
 def devices_are_the_hosts(t):
     user.become(t)
     said = t.sh("for name in null zero full random urandom tty; do stat -c '%t:%T' /dev/$name; done; echo x >/dev/null").out
     t.equal(said.split(), ["1:3", "1:5", "1:7", "1:8", "1:9", "5:0"])
 
 
-@case(crun=OLD_CRUN)
+@case()
 def masks_and_read_only_paths(t):
     user.become(t)
     said = t.sh("wc -c </proc/keys; ls /sys/firmware | wc -l; echo x >/proc/sys/kernel/hostname; touch /x; true").said
@@ -96,7 +94,7 @@ def masks_and_read_only_paths(t):
     t.equal(said.count("Read-only file system"), 2, said)
 
 
-@case(crun=OLD_CRUN)
+@case()
 def seccomp_sysctl_and_no_new_privileges(t):
     user.become(t)
     t.linux["seccomp"] = {
@@ -111,7 +109,7 @@ def seccomp_sysctl_and_no_new_privileges(t):
     t.matches(said, r"NoNewPrivs:\s1")
 
 
-@case(runc="runc 1.1 may not take the listener out of its init", crun=OLD_CRUN)
+@case(runc="runc 1.1 may not take the listener out of its init")
 def a_seccomp_agent_is_asked(t):
     user.become(t)
     for no_new_privileges in (True, False):
@@ -126,7 +124,7 @@ def a_seccomp_agent_is_asked(t):
         os.unlink(agent.path)
 
 
-@case(runc="runc 1.1 wants maps of a namespace that it joins", crun=OLD_CRUN)
+@case(runc="runc 1.1 wants maps of a namespace that it joins")
 def joining_ones_own_namespaces(t):
     user.become(t)
     pid = t.sleeper()
@@ -141,7 +139,7 @@ def joining_ones_own_namespaces(t):
     t.ends()
 
 
-@case(crun=OLD_CRUN)
+@case()
 def hooks_run_as_the_user(t):
     user.become(t)
     script = t.file("hook", '#!/bin/sh\necho "$1 $(id -u)" >>"$2"\n', 0o755)
@@ -156,7 +154,7 @@ def hooks_run_as_the_user(t):
     t.equal({uid for kind, uid in lines if kind != "createContainer"}, {str(user.UID)})
 
 
-@case(runc="runc before 1.2 wants the locked options to be repeated", crun=OLD_CRUN)
+@case(runc="runc before 1.2 wants the locked options to be repeated")
 def bind_mounts_keep_what_is_locked(t):
     """What the host has mounted nodev and noexec stays so, whatever is asked for; read-only can be added."""
     user.become(t)
@@ -173,7 +171,7 @@ def bind_mounts_keep_what_is_locked(t):
         unmount(source)
 
 
-@case(runc="runc leaves them writable below /sys", crun=OLD_CRUN)
+@case(runc="runc leaves them writable below /sys", crun="1.8.1 leaves them writable")
 def the_hosts_cgroups_are_read_only(t):
     """CVE-2023-25809: a cgroup of the user's would be one of the container's root."""
     user.become(t)
@@ -192,7 +190,7 @@ def the_hosts_cgroups_are_read_only(t):
         os.rmdir(own)
 
 
-@case(runc="runc makes no bind of it", crun=OLD_CRUN)
+@case(runc="runc makes no bind of it", crun="1.8.1 makes no bind of it")
 def sysfs_where_the_network_is_the_hosts(t):
     user.become(t)
     for mount in t.config["mounts"]:
@@ -206,7 +204,7 @@ def sysfs_where_the_network_is_the_hosts(t):
     t.equal(t.sh("ls /sys/class/net").out.split(), ["lo"])
 
 
-@case(runc="runc before 1.2 has no time namespaces", crun=OLD_CRUN)
+@case(runc="runc before 1.2 has no time namespaces", crun="1.8.1 does not set the clocks then")
 def time_namespace(t):
     user.become(t)
     t.linux["namespaces"].append({"type": "time"})
@@ -215,14 +213,14 @@ def time_namespace(t):
     t.true(abs(up - 1000000 - float(open("/proc/uptime").read().split()[0])) < 60, f"up for {up} s")
 
 
-@case(crun=OLD_CRUN)
+@case(crun="1.8.1 leaves the limit out")
 def a_limit_without_a_cgroup_is_refused(t):
     user.become(t)
     t.linux["resources"] = {"pids": {"limit": 5}}
     t.refused("limit")
 
 
-@case(runc="its words are others", crun=OLD_CRUN)
+@case(runc="its words are others", crun="its words are others")
 def what_needs_a_cgroup_says_that_there_is_none(t):
     user.become(t)
     t.sleeper()
@@ -233,7 +231,7 @@ def what_needs_a_cgroup_says_that_there_is_none(t):
     t.wait("stopped")
 
 
-@case(runc="runc 1.1 sets limits in no hierarchy then", crun=OLD_CRUN)
+@case(runc="runc 1.1 sets limits in no hierarchy then", crun="1.8.1 uses no cgroup of v1 without root")
 def a_delegated_v1_cgroup_takes_limits(t):
     """By name, in the hierarchies that were given to her."""
     if not os.path.isdir("/sys/fs/cgroup/pids"):
@@ -253,7 +251,7 @@ def a_delegated_v1_cgroup_takes_limits(t):
         os.chown(place, 0, 0)
 
 
-@case(crun=OLD_CRUN)
+@case()
 def the_oom_score_can_be_raised_and_not_lowered(t):
     user.become(t)
     t.process["oomScoreAdj"] = 500
@@ -262,14 +260,14 @@ def the_oom_score_can_be_raised_and_not_lowered(t):
     t.refused("oom_score_adj")
 
 
-@case(crun=OLD_CRUN)
+@case()
 def a_resource_limit_cannot_be_raised(t):
     user.become(t)
     t.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 9999999, "hard": 9999999}]
     t.refused("RLIMIT_NOFILE" if "creel" in t.runtime else "rlimit")
 
 
-@case(crun=OLD_CRUN)
+@case(crun="1.8.1 leaves the groups out")
 def groups_and_unmapped_users_are_refused(t):
     user.become(t)
     t.process["user"]["additionalGids"] = [7]
@@ -278,7 +276,7 @@ def groups_and_unmapped_users_are_refused(t):
     t.refused("")
 
 
-@case(crun=OLD_CRUN)
+@case(crun="1.8.1 makes one of its own")
 def without_a_user_namespace_it_is_refused(t):
     user.become(t)
     t.remove_namespace("user")
@@ -286,7 +284,7 @@ def without_a_user_namespace_it_is_refused(t):
     t.refused("user namespace")
 
 
-@case(runc="runc says where it could not write only", crun=OLD_CRUN)
+@case(runc="runc says where it could not write only", crun="its words are others")
 def without_a_place_for_its_state(t):
     user.become(t)
     t.root = "/run/creel-of-root"
@@ -294,7 +292,7 @@ def without_a_place_for_its_state(t):
     t.root = user.ROOT
 
 
-@case(runc="runc takes it", crun=OLD_CRUN)
+@case(runc="runc takes it", crun="1.8.1 takes it")
 def state_that_others_may_write_is_refused(t):
     user.become(t)
     os.chmod(user.ROOT, 0o777)
@@ -311,7 +309,7 @@ def state_that_others_may_write_is_refused(t):
         os.chmod(user.ROOT, 0o755)
 
 
-@case(crun=OLD_CRUN)
+@case()
 def user_namespaces_forbidden(t):
     """In a user namespace of its own, whose limit it may set."""
     user.become(t)
@@ -344,7 +342,7 @@ def fails(t, *words):
         t.contains(said, word)
 
 
-@case(crun=OLD_CRUN)
+@case()
 def subordinate_ids(t):
     user.become(t, subordinate=True)
     t.config["root"]["readonly"] = False
@@ -358,7 +356,7 @@ def subordinate_ids(t):
     t.equal((stat.st_uid, stat.st_gid), (user.SUBUIDS + 4, user.SUBGIDS + 5))
 
 
-@case(runc="runc sets no groups for users", crun=OLD_CRUN)
+@case(runc="runc sets no groups for users", crun="1.8.1 leaves the groups out")
 def subordinate_groups(t):
     user.become(t, subordinate=True)
     t.process["user"] = {"uid": 7, "gid": 8, "additionalGids": [9, 10]}
@@ -370,7 +368,7 @@ def subordinate_groups(t):
     t.ends()
 
 
-@case(runc="its words are others", crun=OLD_CRUN)
+@case(runc="its words are others", crun="its words are others")
 def no_range_of_ids(t):
     user.become(t, subordinate=True)
     empty = t.file("empty")
@@ -386,14 +384,14 @@ def no_range_of_ids(t):
         unmount("/etc/subgid")
 
 
-@case(runc="its words are others", crun=OLD_CRUN)
+@case(runc="its words are others", crun="its words are others")
 def a_mapping_beyond_the_range(t):
     user.become(t, subordinate=True)
     t.linux["uidMappings"][1]["size"] += 1
     t.refused("500000-565536 are wanted, /etc/subuid gives tess 500000-565535")
 
 
-@case(runc="its words are others", crun=OLD_CRUN)
+@case(runc="its words are others", crun="its words are others")
 def helpers_that_cannot_help(t):
     user.become(t, subordinate=True)
     helper = shutil.which("newuidmap")
@@ -418,7 +416,7 @@ def helpers_that_cannot_help(t):
     t.refused("no_new_privs is set here")
 
 
-@case(runc="its words are others", crun=OLD_CRUN)
+@case(runc="its words are others", crun="its words are others")
 def helpers_on_a_nosuid_mount(t):
     user.become(t, subordinate=True)
     helper = shutil.which("newuidmap")

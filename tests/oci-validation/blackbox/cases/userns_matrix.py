@@ -1,5 +1,6 @@
 """What a container does, by whom it is made: each row is a part of its life, each column a way to have (or not to have) a
-user namespace. A column is data: what it changes on a case before the row runs, and who cannot pass it."""
+user namespace. A column is data: what it changes on a case before the row runs, and who cannot pass it. A user who runs the
+suite in his login session has the columns without root, with the cgroups that his systemd manager delegates to him."""
 
 import contextlib
 import json
@@ -7,10 +8,9 @@ import os
 from dataclasses import dataclass, field
 
 import user
-from cases.idmap import maps, owned, user_namespace
-from cases.rootless import OLD_CRUN
+from cases.idmap import maps, user_namespace
 from cases.userns import RUNC, joins
-from suite import CASES, Case, console_socket, read_until
+from suite import CASES, ROOT, Case, console_socket, read_until
 
 
 @dataclass
@@ -23,6 +23,8 @@ class Column:
     skip: dict = field(default_factory=dict)
     # Rows that cannot be: name -> why.
     without: dict = field(default_factory=dict)
+    # Takes no root.
+    anyone: bool = False
 
 
 @contextlib.contextmanager
@@ -72,19 +74,34 @@ def as_user_with_ranges(t):
     return as_user(t, subordinate=True)
 
 
-NO_CGROUP = dict.fromkeys(("creel", "runc", "crun"), "a user has no cgroup here; rootless.py has what is said then, the lab the cgroups of a login session")
+NO_CGROUP = dict.fromkeys(("creel", "runc", "crun"), "a user has no cgroup here; rootless.py has what is said then, the lab a user who has")
 ONE_ID = dict.fromkeys(("creel", "runc", "crun"), "one id is mapped, and these are others")
-WITHOUT_CGROUP = dict.fromkeys(("paused_and_resumed", "limits_are_updated", "processes_are_listed"), NO_CGROUP)
+WITHOUT_CGROUP = dict.fromkeys(("paused_and_resumed", "limits_are_updated", "processes_are_listed"), NO_CGROUP) if ROOT else {}
+# In a login session, whose own cgroup is not the user's.
+STAYS = {"crun": "1.8.1 cannot take a process out of the session's cgroup"}
+IN_SESSION = {} if ROOT else dict.fromkeys(("limits_are_updated", "executed_in", "executed_on_a_terminal"), STAYS)
+if not ROOT:
+    IN_SESSION["a_read_only_root_and_mounts_in_it"] = {"runc": "1.1.5 cannot make a bind read only that is nosuid by its source"}
+WITHOUT_ROOT = {**WITHOUT_CGROUP, **IN_SESSION, "devices": {"crun": "1.8.1 mounts them before it has a user namespace"}}
 
 COLUMNS = [
     Column("root", as_root, 0),
     Column("root_userns", with_new, 100000),
     Column("joined", with_joined, 100000, skip={"runc": RUNC}),
     Column(
-        "rootless", as_user, user.UID, {"crun": OLD_CRUN},
-        {**WITHOUT_CGROUP, "another_user_with_groups_and_capabilities": ONE_ID, "executed_in": ONE_ID},
+        "rootless",
+        as_user,
+        user.UID,
+        without={**WITHOUT_ROOT, "another_user_with_groups_and_capabilities": ONE_ID, "executed_in": ONE_ID},
+        anyone=True,
     ),
-    Column("rootless_subuid", as_user_with_ranges, user.UID, {"crun": OLD_CRUN}, {**WITHOUT_CGROUP, "another_user_with_groups_and_capabilities": {"runc": "1.1.5 gives no groups without root"}}),
+    Column(
+        "rootless_subuid",
+        as_user_with_ranges,
+        user.UID,
+        without={**WITHOUT_ROOT, "another_user_with_groups_and_capabilities": {"runc": "1.1.5 gives no groups without root"}},
+        anyone=True,
+    ),
 ]
 ROWS = []
 
@@ -220,7 +237,7 @@ def paths_are_masked_and_read_only(t, column):
 @row()
 def a_read_only_root_and_mounts_in_it(t, column):
     t.config["root"]["readonly"] = True
-    data = owned(t, "data", one=0)
+    data = os.path.dirname(t.file("data/one"))
     os.chmod(data, 0o777)
     t.file("/mnt/rw/.keep"), t.file("/mnt/ro/.keep"), t.file("/mnt/tmp/.keep")
     t.mount("/mnt/rw", source=data, options=["bind"])
@@ -301,7 +318,7 @@ def register(column, function, skip):
 
     run.__module__ = "cases.userns_matrix"
     run.__name__ = f"{column.name}__{function.__name__}"
-    CASES.append(Case(run, {**column.skip, **skip, **column.without.get(function.__name__, {})}))
+    CASES.append(Case(run, {**column.skip, **skip, **column.without.get(function.__name__, {})}, column.anyone))
 
 
 for one_column in COLUMNS:
