@@ -208,7 +208,8 @@ def confined(profile):
 def user_namespaces_are_forbidden_by_apparmor(runtime):
     """By a profile without the rule, which counts since Linux 6.7; and by the sysctl of Ubuntu's kernels."""
     switch = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
-    if not os.path.exists("/sys/kernel/security/apparmor/features/namespaces/userns_create"):
+    features = "/sys/kernel/security/apparmor/features/namespaces/mask"
+    if not os.path.exists(features) or "userns_create" not in read(features):
         raise Skipped("AppArmor of this kernel knows no user namespaces (Linux 6.7)")
     bundle = of_tester(runtime)
     profile = PROFILE.replace("RUNTIME", runtime)
