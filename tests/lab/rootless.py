@@ -215,9 +215,9 @@ def user_namespaces_are_forbidden_by_apparmor(runtime):
     profile = PROFILE.replace("RUNTIME", runtime)
     confined(profile)
     try:
-        said = bundle.run("true", code=1)
-        is_in("permission denied: AppArmor's profile \"creel-confined\"", said)
-        is_in("does not let it make user namespaces (add the rule \"userns,\" to the profile)", said)
+        said = bundle.run("true", code=1).replace("\\", "")  # which quote the log's quotes
+        is_in('permission denied: AppArmor\'s profile "creel-confined"', said)
+        is_in('does not let it make user namespaces (add the rule "userns," to the profile)', said)
         confined(profile.replace("  /** ix", "  userns,\n  /** ix"))
         bundle.run("true")
     finally:
