@@ -178,9 +178,12 @@ impl Init<'_> {
 /// for their own containers.
 fn name_error(error: Error, own: bool) -> Error {
     match error.errno() {
-        Some(Errno::PERM) if own => error
-            .cause("a seccomp filter around the runtime forbids it, such as an outer container's")
-            .remedy("leave out hostname and domainname, or run the outer container with CAP_SYS_ADMIN or without a filter (podman: --security-opt seccomp=unconfined)"),
+        Some(Errno::PERM) if own => {
+            error.cause("a seccomp filter around the runtime forbids it, such as an outer container's").remedy(
+                "leave out hostname and domainname, or run the outer container with CAP_SYS_ADMIN or without a filter \
+                 (podman: --security-opt seccomp=unconfined)",
+            )
+        }
         Some(Errno::PERM) => error
             .cause("the uts namespace that is joined belongs to another user namespace")
             .remedy("leave the names to whoever made it"),
