@@ -30,7 +30,7 @@ def hierarchies():
         kind, _, options = right.split()[:3]
         point = left.split()[4]
         if kind in ("cgroup", "cgroup2") and point.startswith(ROOT):
-            generic = ("rw", "ro", "nsdelegate", "memory_recursiveprot", "xattr", "clone_children", "none")
+            generic = ("rw", "ro", "nsdelegate", "memory_recursiveprot", "xattr", "clone_children", "none", "seclabel")
             names = (o for o in options.split(",") if o not in generic and not o.startswith("release_agent="))
             found.append((point, kind, list(names)))
     return found
