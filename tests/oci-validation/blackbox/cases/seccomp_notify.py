@@ -64,19 +64,24 @@ class Agent:
         self.states.append(json.loads(text.rstrip(b"\0")))
 
     def answer(self, fd):
+        if not happens(fd, select.POLLIN):
+            if happens(fd, select.POLLHUP):  # all that the filter was over is gone
+                self.fds.remove(fd)
+                os.close(fd)
+            return  # before Linux 6.11 it would be waited for, for ever
         question = bytearray(80)
-        try:
+        with contextlib.suppress(OSError):  # the process is gone
             fcntl.ioctl(fd, NOTIF_RECV, question)
             id, pid, _, number = struct.unpack_from("QIIi", question)
             self.asked.append((pid, number))
             flags = 0 if self.error else CONTINUE
             fcntl.ioctl(fd, NOTIF_SEND, struct.pack("QqiI", id, 0, -self.error, flags))
-        except OSError:  # the process is gone, or all that the filter was over
-            events = select.poll()
-            events.register(fd, select.POLLIN)
-            if any(event & select.POLLHUP for _, event in events.poll(0)):
-                self.fds.remove(fd)
-                os.close(fd)
+
+
+def happens(fd, event):
+    events = select.poll()
+    events.register(fd, select.POLLIN)
+    return any(seen & event for _, seen in events.poll(0))
 
 
 def whole(text):
