@@ -41,6 +41,7 @@ NO_STAGE = [
     *STAGE,
     (r"^live_mounts\.(a_tmpfs|a_filesystem|all_are_added)", "as above"),
     (r"^userns\.its_mount_namespace_is_joined$", "moves go by /proc, which that mount namespace has not"),
+    (r"^nested\.what_podman_does_not", "only fsmount(2) has the kernel's words for what the remedy is about"),
 ]
 AGENTS = [(r"^seccomp_notify\.|_agent", "a process has one filter with a listener, and this leg's supervisor has it")]
 LEGS = [
