@@ -84,6 +84,15 @@ class Traced:
         except ProcessLookupError:
             pass  # killed meanwhile: its end is reported by wait
 
+    def run(self, target, number):
+        """Kills process `target` at its system call `number`, and waits for the command: that call's number, as of
+        `follow`, and the command's exit code. Whatever goes wrong, nothing traced stays."""
+        try:
+            return self.follow(target, number), self.finish()
+        except BaseException:
+            self.abort()
+            raise
+
     def follow(self, target, number):
         """Runs on until process `target` (None: every one, counted) is about to do its system call `number`, and kills
         it there. Gives that call's number, or None if it had ended before."""

@@ -83,12 +83,7 @@ class Walk:
         command = [t.runtime, "--root", t.root, *t.globals, *self.arguments]
         also = [t.state()["pid"]] if self.init else []
         traced = Traced(command, t.bundle, stamp, also)
-        try:
-            call = traced.follow(target, number)
-            code = traced.finish()
-        except BaseException:
-            traced.abort()
-            raise
+        call, code = traced.run(target, number)
         said = open(f"{stamp}.err").read().strip()
         os.remove(f"{stamp}.err")
         os.remove(f"{stamp}.out")

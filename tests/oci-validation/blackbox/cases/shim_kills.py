@@ -14,7 +14,7 @@ import time
 
 from cases.kills import NAMES, PEERS, chosen, sleeps
 from suite import HERE, SHIM, TIMEOUT, Failure, Left, Skipped, case
-from tracer import Traced
+from tracer import Traced, dying
 
 CALL = f"{HERE}/shim_call.py"
 NAMESPACE, ADDRESS = "walk", "/run/containerd-of-the-walk.sock"
@@ -57,18 +57,11 @@ class ShimOf:
         self.do(self.command("start"))
         (self.pid,) = [pid for pid, line in Left.now(self.t.root).processes.items() if self.program in line]
 
-    def lives(self):
-        with contextlib.suppress(OSError), open(f"/proc/{self.pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-        return False
-
     def end(self):
         """As containerd gives a shim up, and cleans up after it."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        end = time.monotonic() + TIMEOUT
-        while self.lives() and time.monotonic() < end:
-            time.sleep(0.002)
+        self.t.until(lambda: dying(self.pid), "the shim ends")
         self.do(self.command("delete"))
         for name in ("address", "init.pid", "options.json"):
             with contextlib.suppress(FileNotFoundError):
@@ -101,12 +94,7 @@ class Walk:
         self.prepare(shim)
         stamp = f"{self.t.directory}/{time.monotonic_ns()}"
         traced = Traced(self.command(shim), self.t.bundle, stamp, [shim.pid])
-        try:
-            call = traced.follow(target, number)
-            code = traced.finish()
-        except BaseException:
-            traced.abort()
-            raise
+        call, code = traced.run(target, number)
         with open(f"{stamp}.err") as file:
             said = file.read().strip().rsplit("\n", 1)[-1]
         for file in glob.glob(f"{stamp}.*"):
@@ -114,7 +102,7 @@ class Walk:
         try:
             if target is None and code != 0:
                 raise Failure("it failed without being killed")
-            if shim.lives():
+            if not dying(shim.pid):
                 self.mend(shim)
             elif target != THE_SHIM:
                 raise Failure("the shim has ended")
@@ -143,9 +131,7 @@ def ended(shim):
     with open(f"{shim.t.bundle}/init.pid") as file:
         pid = int(file.read())
     os.kill(pid, signal.SIGKILL)
-    end = time.monotonic() + TIMEOUT
-    while os.path.exists(f"/proc/{pid}") and time.monotonic() < end:
-        time.sleep(0.002)
+    shim.t.until(lambda: not os.path.exists(f"/proc/{pid}"), "the container's init ends")
 
 
 @case(**PEERS)
