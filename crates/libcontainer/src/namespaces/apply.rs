@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::plan::{Join, Kind, NamespacesPlan};
-use crate::error::{self, During, Error, Phase, Result, SysContext};
+use crate::error::{During, Error, Phase, Result, SysContext};
 use crate::host::HostProc;
 use crate::sys;
 
@@ -90,17 +90,22 @@ fn enter(namespace: &OpenNamespace) -> Result<()> {
 /// # Errors
 /// If it has ended; those of setns(2).
 pub fn join_all_of(plan: &NamespacesPlan, pid: i32, pidfd: impl AsFd, proc: &HostProc) -> Result<()> {
+    // As setns(2) with its pidfd says it.
+    let ended = || Error::system("setns", "the container's namespaces", Errno::SRCH).during(Phase::Namespaces);
     let open = |kind: Kind| {
         let path = format!("{pid}/ns/{}", kind.file());
-        let opened = rustix::fs::openat(proc, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        opened.sys("openat", format_args!("/proc/{path}")).map(|fd| OpenNamespace { kind, fd })
+        match rustix::fs::openat(proc, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            // It gives its namespaces up before its pidfd tells that it has ended.
+            Err(Errno::NOENT | Errno::SRCH) => Err(ended()),
+            opened => opened.sys("openat", format_args!("/proc/{path}")).during(Phase::Namespaces),
+        }
+        .map(|fd| OpenNamespace { kind, fd })
     };
     let kinds = Kind::ALL.into_iter().filter(|kind| plan.has(*kind));
-    let namespaces = kinds.map(open).collect::<Result<Vec<_>>>().during(Phase::Namespaces)?;
+    let namespaces = kinds.map(open).collect::<Result<Vec<_>>>()?;
     let mut watched = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
     if rustix::event::poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).sys("poll", "pidfd")? > 0 {
-        let ended = Error::new(error::Kind::WrongState, "the container's init has ended");
-        return Err(ended.during(Phase::Namespaces));
+        return Err(ended());
     }
     join(&namespaces)
 }
